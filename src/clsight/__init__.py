@@ -8,41 +8,65 @@ saved record can be analyzed and drawn on a machine without torch.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
-
-_PUBLIC = {
-    "Recorder": "clsight.hooks",
-    "capture": "clsight.hooks",
-    "Examples": "clsight.loading",
-    "Prepared": "clsight.loading",
-    "Subject": "clsight.loading",
-    "load": "clsight.loading",
-    "sample_models_dir": "clsight.loading",
-    "concat": "clsight.records",
-    "open_record": "clsight.records",
-    "save_record": "clsight.records",
-    "stack": "clsight.records",
-    "CaptureError": "clsight.errors",
-    "CheckpointError": "clsight.errors",
-    "ClsightError": "clsight.errors",
-    "RecordError": "clsight.errors",
-}
-_SUBMODULES = ("analysis", "cls_token", "errors", "figures", "hooks", "loading", "models", "records")
-
-__all__ = sorted([*_PUBLIC, *_SUBMODULES, "__version__"])  # noqa: PLE0605 - sorted() of literals
-
 if TYPE_CHECKING:
     from clsight import analysis, cls_token, errors, figures, hooks, loading, models, records
-    from clsight.errors import CaptureError, CheckpointError, ClsightError, RecordError
+    from clsight.errors import AppError, CaptureError, CheckpointError, ClsightError, FigureError, RecordError
     from clsight.hooks import Recorder, capture
     from clsight.loading import Examples, Prepared, Subject, load, sample_models_dir
     from clsight.records import concat, open_record, save_record, stack
 
+__version__ = "0.1.0"
+
+__all__ = [
+    "AppError",
+    "CaptureError",
+    "CheckpointError",
+    "ClsightError",
+    "Examples",
+    "FigureError",
+    "Prepared",
+    "RecordError",
+    "Recorder",
+    "Subject",
+    "__version__",
+    "analysis",
+    "capture",
+    "cls_token",
+    "concat",
+    "errors",
+    "figures",
+    "hooks",
+    "load",
+    "loading",
+    "models",
+    "open_record",
+    "records",
+    "sample_models_dir",
+    "save_record",
+    "stack",
+]
+
+_HOMES = {
+    "clsight.errors": (
+        "AppError",
+        "CaptureError",
+        "CheckpointError",
+        "ClsightError",
+        "FigureError",
+        "RecordError",
+    ),
+    "clsight.hooks": ("Recorder", "capture"),
+    "clsight.loading": ("Examples", "Prepared", "Subject", "load", "sample_models_dir"),
+    "clsight.records": ("concat", "open_record", "save_record", "stack"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+_SUBMODULES = frozenset(__all__) - _HOME_OF.keys() - {"__version__"}
+
 
 def __getattr__(name: str) -> Any:
     """Import a public name on first use (PEP 562)."""
-    if name in _PUBLIC:
-        value = getattr(import_module(_PUBLIC[name]), name)
+    if name in _HOME_OF:
+        value = getattr(import_module(_HOME_OF[name]), name)
     elif name in _SUBMODULES:
         value = import_module(f"clsight.{name}")
     else:
