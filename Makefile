@@ -55,7 +55,7 @@ constraints: $(DEV_INSTALLED) ## write constraints.txt anew from the newest vers
 	$(BIN)/python tools/write_constraints.py
 
 browser: $(DEV_INSTALLED)
-	@$(BIN)/python tools/browser.py
+	@$(BIN)/python tools/browsers.py
 
 $(BIN)/pip:
 	@sh tools/create_venv.sh $(VENV) $(PYTHON)
