@@ -1,0 +1,178 @@
+"""What a record must hold: the schema as data, `check` that compares with it, `need` that fetches."""
+
+from typing import Any, Final
+
+import xarray as xr
+
+from clsight.errors import RecordError, did_you_mean
+from clsight.schema import DIMS, SCHEMA_VERSION, TOKEN_KINDS
+
+STACK_DIMS: Final = ("strategy", "seed", "step")
+"""Dimensions that `clsight.stack` puts in front of what one capture gives."""
+
+_PER_TOKEN: Final = ("sample", "layer", "head", "token")
+_PER_HEAD: Final = ("sample", "layer", "head", "head_dim")
+
+VARIABLE_DIMS: Final[dict[str, tuple[str, ...]]] = {
+    "attends_to": _PER_TOKEN,
+    "attended_by": _PER_TOKEN,
+    "query": _PER_HEAD,
+    "key": _PER_HEAD,
+    "value": _PER_HEAD,
+    "value_norm": _PER_TOKEN,
+    "attention_error": ("sample", "layer"),
+    "hidden": ("sample", "depth", "channel"),
+    "logits": ("sample", "class"),
+    "token_mask": ("sample", "token"),
+    "layer_name": ("layer",),
+    "token_text": ("sample", "token"),
+    "token_kind": ("sample", "token"),
+    "row": ("sample", "token"),
+    "column": ("sample", "token"),
+    "label": ("sample",),
+    "class_name": ("class",),
+}
+"""The dims of every variable and coordinate the schema knows; a stacked record puts `STACK_DIMS` in front."""
+
+_REQUIRED: Final = ("attends_to", "token_mask", "layer_name", "token_text", "token_kind", *_PER_TOKEN)
+_REQUIRED_ATTRIBUTES: Final = ("schema_version", "cls_index")
+
+
+def check(record: xr.Dataset, *, where: str = "") -> None:
+    """Raise unless the record follows the schema: version, variables, dims, token kinds, attributes.
+
+    Variables the schema does not know are allowed, so that a new measure can be stored beside the others.
+
+    Args:
+        record: The dataset to look at, plain or stacked.
+        where: Where it came from, such as a file name, for the message.
+
+    Raises:
+        RecordError: At the first thing that is missing or has another form than the schema says.
+    """
+    _check_version(record, where)
+    _check_present(record, where)
+    for name in map(str, record.variables):
+        if name in VARIABLE_DIMS:
+            _check_dims(name, record[name].dims, where)
+    _check_cls_index(record, where)
+    _check_kinds(record, where)
+    _check_attributes(dict(record.attrs), where)
+
+
+def need(record: xr.Dataset, name: str, *, asked_by: str) -> xr.DataArray:
+    """Return a variable of the record, or say why it is not there and how to get it.
+
+    Args:
+        record: A plain, stacked or partly selected record.
+        name: Name of a variable or coordinate.
+        asked_by: The function that needs it; the subject of the message.
+
+    Raises:
+        RecordError: If the variable is absent; gives the record's own reason when it has one.
+    """
+    if name in record.variables:
+        return record[name]
+    reason = dict(record.attrs.get("absent", {})).get(name, "")
+    options = did_you_mean(name, map(str, record.variables))
+    raise RecordError(
+        asked_by,
+        expected=f"a record with `{name}`",
+        got="one without it",
+        where=f"The record says: {reason}" if reason else "",
+        next_step=f"Capture again so that the record holds `{name}`" if name in VARIABLE_DIMS else options,
+    )
+
+
+def _check_version(record: xr.Dataset, where: str) -> None:
+    version = record.attrs.get("schema_version")
+    if not isinstance(version, int) or isinstance(version, bool):
+        raise RecordError(
+            "schema_version",
+            expected=f"a clsight record, whose attributes hold an integer of at most {SCHEMA_VERSION}",
+            got="a data set without it" if version is None else repr(version),
+            where=where,
+            next_step="Give a data set made by `clsight.capture`, or a file made by `clsight.save_record`",
+        )
+    if version > SCHEMA_VERSION:
+        raise RecordError(
+            "schema_version",
+            expected=f"at most {SCHEMA_VERSION}, which this clsight reads",
+            got=f"{version}",
+            where=where,
+            next_step="Install a newer clsight: pip install --upgrade clsight",
+        )
+
+
+def _check_present(record: xr.Dataset, where: str) -> None:
+    absent = set(record.attrs.get("absent", {}))
+    required = [*_REQUIRED, *([] if "attended_by" in absent else ["attended_by"])]
+    missing = [name for name in required if name not in record.variables]
+    missing += [f"attrs[{name!r}]" for name in _REQUIRED_ATTRIBUTES if name not in record.attrs]
+    if missing:
+        raise RecordError(
+            "record",
+            expected=f"{len(required)} variables and coordinates that every record has",
+            got=f"one without {', '.join(missing)}",
+            where=where,
+            next_step="Make the record with `clsight.capture`",
+        )
+
+
+def _check_dims(name: str, dims: tuple[Any, ...], where: str) -> None:
+    expected = VARIABLE_DIMS[name]
+    leading = tuple(dim for dim in dims if dim in STACK_DIMS)
+    in_order = tuple(sorted(leading, key=DIMS.index))
+    if tuple(dims) != in_order + expected:
+        raise RecordError(
+            name,
+            expected=f"dims ({', '.join(expected)}), after {', '.join(STACK_DIMS)} in a stacked record",
+            got=f"({', '.join(map(str, dims))})",
+            where=where,
+            next_step=f"Reorder with record[{name!r}].transpose(...)",
+        )
+
+
+def _check_cls_index(record: xr.Dataset, where: str) -> None:
+    index, tokens = record.attrs["cls_index"], record.sizes["token"]
+    if not isinstance(index, int) or isinstance(index, bool) or not 0 <= index < tokens:
+        raise RecordError(
+            "cls_index",
+            expected=f"the position of [CLS], an integer from 0 to {tokens - 1}",
+            got=repr(index),
+            where=where,
+            next_step="Set record.attrs['cls_index'] to the position [CLS] has",
+        )
+
+
+def _check_kinds(record: xr.Dataset, where: str) -> None:
+    unknown = sorted({str(kind) for kind in record["token_kind"].values.ravel()} - set(TOKEN_KINDS))
+    if unknown:
+        raise RecordError(
+            "token_kind",
+            expected=f"one of {', '.join(TOKEN_KINDS)}",
+            got=", ".join(repr(kind) for kind in unknown),
+            where=where,
+            next_step=did_you_mean(unknown[0], TOKEN_KINDS),
+        )
+
+
+def _check_attributes(attributes: dict[Any, Any], where: str) -> None:
+    for path, value in _leaves(attributes, "attrs"):
+        if not (value is None or type(value) in (str, int, float, bool)):
+            raise RecordError(
+                path,
+                expected="plain values that JSON can hold (text, numbers, booleans, None, lists, dicts)",
+                got=f"{type(value).__module__}.{type(value).__qualname__}",
+                where=where,
+                next_step="Convert it first, for example with `.item()`, `str()` or `list()`",
+            )
+
+
+def _leaves(value: Any, path: str) -> list[tuple[str, Any]]:
+    """Return each value inside nested lists and dicts that is neither, with its path."""
+    if type(value) is list:
+        return [leaf for i, item in enumerate(value) for leaf in _leaves(item, f"{path}[{i}]")]
+    if type(value) is dict and all(type(key) is str for key in value):
+        return [leaf for key, item in value.items() for leaf in _leaves(item, f"{path}[{key!r}]")]
+    return [(path, value)]
