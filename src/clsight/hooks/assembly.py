@@ -1,0 +1,206 @@
+"""From the layers of one forward pass to a record: labeled arrays, checked before anyone sees them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from numpy.typing import NDArray
+from torch import Tensor
+
+import clsight
+from clsight.errors import CaptureError
+from clsight.hooks.cls_view import ClsView
+from clsight.schema import SCHEMA_VERSION
+
+_TEXT = np.dtypes.StringDType()
+
+
+@dataclass
+class Layer:
+    """One captured attention call on its way into the record.
+
+    Attributes:
+        path: Names of the modules that were running, outermost first.
+        view: What CLS sees.
+        dtype: The dtype the operation ran in.
+        extra_keys: Keys at the end that are no tokens of the sequence.
+        value_norm: `[sample, head, key]`, ‖v W_O‖, once the output projection was found.
+    """
+
+    path: tuple[str, ...]
+    view: ClsView
+    dtype: torch.dtype
+    extra_keys: int
+    value_norm: Tensor | None = None
+
+
+@dataclass
+class TokenMap:
+    """What each token of the encoder's sequence is; every array is `[sample, token]`.
+
+    Attributes:
+        text: What to show for the token.
+        kind: One of `clsight.schema.TOKEN_KINDS`.
+        row: Patch row, −1 elsewhere; None without patches.
+        column: Patch column, −1 elsewhere; None without patches.
+        label: `[sample]`, class index; None if unknown.
+    """
+
+    text: NDArray[Any]
+    kind: NDArray[Any]
+    row: NDArray[np.int16] | None = None
+    column: NDArray[np.int16] | None = None
+    label: NDArray[np.int64] | None = None
+
+
+@dataclass
+class ForwardPass:
+    """Everything one forward pass of the module gave.
+
+    Attributes:
+        layers: Captured attention calls in order, at least one.
+        names: A unique name per layer.
+        cls_index: `[sample]`, position of CLS.
+        token_mask: `[sample, token]`, True = real token, extra keys included.
+        logits: `[sample, class]` or None.
+        absent: Variable name to the reason why the record lacks it.
+        notes: Sentences about the capture that a reader of the maps should know.
+    """
+
+    layers: list[Layer]
+    names: list[str]
+    cls_index: Tensor
+    token_mask: Tensor
+    logits: Tensor | None
+    absent: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+def assemble(forward: ForwardPass, *, tokens: TokenMap | None, attributes: Mapping[str, Any]) -> xr.Dataset:
+    """Return the record of one forward pass (DESIGN.md, section 4)."""
+    _check_same_shape(forward)
+    mask = _numpy(forward.token_mask)
+    cls_index = _numpy(forward.cls_index)
+    variables = _layer_variables(forward, mask)
+    variables["token_mask"] = (("sample", "token"), mask)
+    if forward.logits is not None:
+        logits = forward.logits if forward.logits.dtype == torch.float64 else forward.logits.float()
+        variables["logits"] = (("sample", "class"), _numpy(logits))
+    tokens = tokens or _numbered_tokens(mask, cls_index, forward.layers[0].extra_keys)
+    return xr.Dataset(
+        variables,
+        coords=_coordinates(forward, mask, tokens),
+        attrs=_attributes(forward, cls_index, attributes),
+    )
+
+
+def _layer_variables(forward: ForwardPass, mask: NDArray[np.bool_]) -> dict[str, Any]:
+    layers = forward.layers
+
+    def stack(name: str) -> NDArray[Any]:
+        return _numpy(torch.stack([getattr(layer.view, name) for layer in layers], dim=1))
+
+    weights, vectors = ("sample", "layer", "head", "token"), ("sample", "layer", "head", "head_dim")
+    attended_by = np.where(mask[:, None, None], stack("column"), np.nan).astype(stack("column").dtype)
+    variables: dict[str, Any] = {
+        "attends_to": (weights, stack("row")),
+        "attended_by": (weights, attended_by),
+        "attention_error": (("sample", "layer"), np.maximum(stack("output_error"), stack("column_error"))),
+    }
+    for name in ("query", "key", "value"):
+        vector = stack(name)
+        if vector.shape[-1] != stack("query").shape[-1]:
+            forward.absent[name] = "its head width differs from the query's"
+            continue
+        variables[name] = (vectors, vector)
+    missing = [name for name, layer in zip(forward.names, layers, strict=True) if layer.value_norm is None]
+    if missing:
+        forward.absent["value_norm"] = (
+            f"no linear map was fed the merged heads of {', '.join(missing)}; a norm or gate may stand between"
+        )
+    else:
+        norms = torch.stack([layer.value_norm for layer in layers if layer.value_norm is not None], dim=1)
+        variables["value_norm"] = (weights, _numpy(norms))
+    return variables
+
+
+def _coordinates(forward: ForwardPass, mask: NDArray[np.bool_], tokens: TokenMap) -> dict[str, Any]:
+    per_token = ("sample", "token")
+    coordinates: dict[str, Any] = {
+        "sample": np.arange(mask.shape[0]),
+        "layer": np.arange(len(forward.layers)),
+        "head": np.arange(forward.layers[0].view.row.shape[1]),
+        "token": np.arange(mask.shape[1]),
+        "layer_name": ("layer", np.array(forward.names, dtype=_TEXT)),
+        "token_text": (per_token, np.asarray(tokens.text, dtype=_TEXT)),
+        "token_kind": (per_token, np.asarray(tokens.kind, dtype=_TEXT)),
+    }
+    if tokens.row is not None and tokens.column is not None:
+        coordinates["row"] = (per_token, tokens.row.astype(np.int16))
+        coordinates["column"] = (per_token, tokens.column.astype(np.int16))
+    if tokens.label is not None:
+        coordinates["label"] = ("sample", tokens.label.astype(np.int64))
+    return coordinates
+
+
+def _attributes(
+    forward: ForwardPass, cls_index: NDArray[np.int64], given: Mapping[str, Any]
+) -> dict[str, Any]:
+    first = forward.layers[0]
+    positions = sorted(set(cls_index.tolist()))
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "clsight_version": clsight.__version__,
+        "cls_index": positions[0] if len(positions) == 1 else cls_index.tolist(),
+        "dtype": str(first.dtype).removeprefix("torch."),
+        "device": first.view.row.device.type,
+        "kernel": [layer.view.kernel for layer in forward.layers],
+        "sequence_length": int(first.view.row.shape[-1]),
+        "versions": {"torch": torch.__version__, "numpy": np.__version__, "xarray": xr.__version__},
+        "absent": dict(forward.absent),
+        "notes": list(forward.notes),
+        **given,
+    }
+
+
+def _numbered_tokens(mask: NDArray[np.bool_], cls_index: NDArray[np.int64], extra_keys: int) -> TokenMap:
+    """Name tokens by their position when nothing is known of them."""
+    samples, count = mask.shape
+    text = np.empty((samples, count), dtype=_TEXT)
+    text[:] = np.arange(count).astype(str).astype(_TEXT)
+    kind = np.where(mask, np.array("step", dtype=_TEXT), np.array("pad", dtype=_TEXT))
+    for sample, position in enumerate(cls_index):
+        text[sample, position], kind[sample, position] = "[CLS]", "cls"
+    for extra in range(extra_keys):
+        text[:, count - extra_keys + extra], kind[:, count - extra_keys + extra] = "[extra key]", "special"
+    return TokenMap(text, kind)
+
+
+def _check_same_shape(forward: ForwardPass) -> None:
+    """Refuse layers that cannot stand in one array."""
+    shapes = [tuple(layer.view.row.shape) for layer in forward.layers]
+    widths = [layer.view.query.shape[-1] for layer in forward.layers]
+    for name, shape, width in zip(forward.names, shapes, widths, strict=True):
+        if (shape, width) != (shapes[0], widths[0]):
+            raise CaptureError(
+                name,
+                expected=f"the shape of layer {forward.names[0]}, {_shape(shapes[0], widths[0])}",
+                got=_shape(shape, width),
+                next_step="Capture one tower, or the layers that share a sequence, by passing that submodule",
+            )
+
+
+def _shape(row: Sequence[int], width: int) -> str:
+    samples, heads, tokens = row
+    return f"(sample={samples}, head={heads}, token={tokens}, head_dim={width})"
+
+
+def _numpy(tensor: Tensor) -> NDArray[Any]:
+    tensor = tensor.detach()
+    if tensor.dtype in (torch.bfloat16, torch.float16):
+        tensor = tensor.float()
+    array: NDArray[Any] = tensor.cpu().numpy()
+    return array

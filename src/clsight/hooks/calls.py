@@ -1,0 +1,176 @@
+"""How is the module called, where is CLS, which tokens are real, and what are the logits?"""
+
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from clsight.errors import CaptureError
+from clsight.hooks.operations import AttentionCall, unfold_mask
+
+Inputs = Tensor | tuple[Any, ...] | Mapping[str, Any]
+
+
+def call_module(module: nn.Module, inputs: Inputs) -> Any:
+    """Call `module(x)`, `module(*inputs)` or `module(**inputs)`, by the type of `inputs`."""
+    if isinstance(inputs, Tensor):
+        return module(inputs)
+    if isinstance(inputs, Mapping):
+        return module(**inputs)
+    return module(*inputs)
+
+
+def check_inputs(inputs: object) -> None:
+    """Refuse inputs that are no tensor, tuple or mapping, and empty batches.
+
+    Raises:
+        CaptureError: With what was expected and got.
+    """
+    if not isinstance(inputs, (Tensor, tuple, Mapping)):
+        raise CaptureError(
+            "inputs",
+            expected="a tensor, a tuple of positional arguments or a mapping of keyword arguments",
+            got=f"a {type(inputs).__name__}",
+            next_step="Turn the data into a torch tensor, or load the model with clsight.load, which prepares raw data",
+        )
+    first = first_tensor(inputs)
+    if first is not None and first.dim() > 0 and first.shape[0] == 0:
+        raise CaptureError(
+            "inputs",
+            expected="at least one sample",
+            got=f"an empty batch of shape {tuple(first.shape)}",
+            next_step="Pass one sample or more",
+        )
+
+
+def first_tensor(inputs: object) -> Tensor | None:
+    """Return the first tensor among the inputs, by position or by name."""
+    return next(_tensors(inputs), None)
+
+
+def _tensors(value: object) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _tensors(item)
+    elif isinstance(value, (tuple, list)):
+        for item in value:
+            yield from _tensors(item)
+
+
+def resolve_cls_index(cls_index: int | Sequence[int] | Tensor, call: AttentionCall) -> Tensor:
+    """Return the position of CLS in each sample of one attention call: `[sample]`, int64, 0 ≤ index < tokens.
+
+    Args:
+        cls_index: One position for all samples, negative from the end, or one per sample.
+        call: The attention call, whose queries are the tokens.
+
+    Raises:
+        CaptureError: If a position lies outside the sequence, or their number is not the number of samples.
+    """
+    index = torch.as_tensor(cls_index, device=call.query.device)
+    if index.dim() == 0:
+        index = index.expand(call.samples)
+    if index.shape != (call.samples,) or index.is_floating_point():
+        raise CaptureError(
+            "cls_index",
+            expected=f"one integer, or one per sample (sample={call.samples})",
+            got=f"shape {tuple(index.shape)} of {index.dtype}",
+            next_step="Pass an integer if CLS stands at the same place in every sample",
+        )
+    tokens = call.queries
+    if bool(((index < -tokens) | (index >= tokens)).any()):
+        raise CaptureError(
+            "cls_index",
+            expected=f"a position between {-tokens} and {tokens - 1}",
+            got=str(cls_index if isinstance(cls_index, int) else index.tolist()),
+            where=f"The encoder sees {tokens} tokens",
+            next_step="Pass the position of CLS in the sequence that the encoder sees",
+        )
+    return index.to(torch.int64) % tokens
+
+
+def stated_token_mask(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor | None:
+    """Return the `[sample, token]` mask (True = real token) that the caller gave to the module, or None.
+
+    Read from the arguments `token_mask`, `attention_mask` (1 = real) and `src_key_padding_mask`
+    (True or −inf = padding), given by name or by position. Masks with other dimensions say more than which
+    tokens are real and are left to the attention operation.
+    """
+    try:
+        given = inspect.signature(module.forward).bind_partial(*args, **kwargs).arguments
+    except TypeError:  # the call itself will tell what does not fit
+        return None
+    given = {**given, **given.get("kwargs", {})} if isinstance(given.get("kwargs"), dict) else given
+    for name in ("token_mask", "attention_mask", "src_key_padding_mask"):
+        mask = given.get(name)
+        if isinstance(mask, Tensor) and mask.dim() == 2:
+            return ~_is_padding(mask) if name == "src_key_padding_mask" else mask.bool()
+    return None
+
+
+def _is_padding(mask: Tensor) -> Tensor:
+    return mask < 0 if mask.is_floating_point() else mask.bool()
+
+
+def fit_token_mask(mask: Tensor, *, samples: int, tokens: int, cls_index: Tensor) -> Tensor:
+    """Return the mask for the sequence that the encoder sees: `[sample, token]`, True = real token.
+
+    A model that adds CLS (and registers) itself gets a mask without them: the missing tokens are real and
+    stand on the side where CLS stands.
+
+    Raises:
+        CaptureError: If the mask fits neither the sequence nor the sequence without the added tokens.
+    """
+    missing = tokens - mask.shape[1]
+    added = mask.new_ones(mask.shape[0], max(missing, 0))
+    if mask.shape[0] == samples and missing >= 0:
+        if missing == 0 or bool((cls_index < missing).all()):
+            return torch.cat([added, mask], dim=1)
+        if bool((cls_index >= tokens - missing).all()):
+            return torch.cat([mask, added], dim=1)
+    raise CaptureError(
+        "token_mask",
+        expected=f"shape (sample={samples}, token={tokens}), True for real tokens",
+        got=f"shape {tuple(mask.shape)}",
+        next_step="Pass a mask for the sequence that the encoder sees, CLS included",
+    )
+
+
+def attended_keys(call: AttentionCall) -> Tensor:
+    """Return which keys some query may attend to, `[sample, key]`: what the operation itself takes for real."""
+    if call.scores is not None:
+        allowed = _above_masked(call.scores)
+    elif call.mask is not None:
+        mask = unfold_mask(call.mask.detach(), samples=call.samples, heads=call.heads)
+        allowed = mask if mask.dtype == torch.bool else _above_masked(mask)
+    else:
+        return torch.ones(call.samples, call.keys, dtype=torch.bool, device=call.query.device)
+    return allowed.any(dim=1).any(dim=1).expand(call.samples, call.keys)
+
+
+def _above_masked(scores: Tensor) -> Tensor:
+    """Tell −inf and the finite "minus infinity" of many code bases from scores that can count."""
+    return ~(scores <= torch.finfo(scores.dtype).min / 2)
+
+
+def find_logits(output: Any, samples: int) -> tuple[Tensor | None, str]:
+    """Return the model's logits `[sample, class]`, or None with the reason.
+
+    The rule: `output.logits`, else `output["logits"]`, else the single `[sample, class]` tensor of the output.
+    """
+    named = getattr(output, "logits", None)
+    if named is None and isinstance(output, Mapping):
+        named = output.get("logits")
+    if isinstance(named, Tensor) and named.dim() == 2:
+        return named.detach(), ""
+    found = [tensor for tensor in _tensors(output) if tensor.dim() == 2 and tensor.shape[0] == samples]
+    if len(found) == 1 and found[0].is_floating_point():
+        return found[0].detach(), ""
+    return (
+        None,
+        f"the output holds {len(found) or 'no'} tensors of shape [sample, class], where one is expected",
+    )

@@ -1,0 +1,205 @@
+"""What does CLS attend to, and who attends to CLS, in one attention call: exact, in O(tokens) memory.
+
+The row is the softmax of the CLS query against all keys. The column is `exp(score − log-sum-exp)` of every
+query against the CLS key, with the log-sum-exp of the kernel that ran; without one it is streamed over blocks of
+queries. Both are checked at once against what the operation gave (DESIGN.md, section 6).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from clsight.hooks.operations import AttentionCall, unfold_mask
+
+_BLOCK_BYTES = 32 * 2**20
+_SATURATED_SCORE = 64.0
+
+
+@dataclass(frozen=True)
+class ClsView:
+    """One layer as CLS sees it, detached from the graph.
+
+    Attributes:
+        row: `[sample, head, key]`, softmax weights of the CLS query, before dropout; sums to 1 (to 0 where every
+            key is masked).
+        column: `[sample, head, key]`, the weight that each token's query puts on CLS; NaN where a key is no query.
+        query: `[sample, head, head_dim]`, the CLS query.
+        key: `[sample, head, head_dim]`, the CLS key.
+        value: `[sample, head, value_dim]`, the CLS value.
+        output_error: `[sample]`, in [0, ∞): ‖row · value − output at CLS‖ over Σ_j row_j ‖value_j‖, the largest
+            over heads; NaN with active dropout.
+        column_error: `[sample]`, in [0, 1]: largest difference between the column and two other queries whose
+            rows were computed whole.
+        largest_score: `[sample]`, largest absolute finite score in row and column; it sets the tolerance.
+        kernel: Name of the kernel, and how the column was made where that differs.
+    """
+
+    row: Tensor
+    column: Tensor
+    query: Tensor
+    key: Tensor
+    value: Tensor
+    output_error: Tensor
+    column_error: Tensor
+    largest_score: Tensor
+    kernel: str
+
+
+def view_cls(call: AttentionCall, cls_index: Tensor) -> ClsView:
+    """Return what CLS attends to and who attends to CLS in one attention call.
+
+    Args:
+        call: The operation, in canonical layout.
+        cls_index: `[sample]`, int64, the position of CLS among the queries, 0 ≤ index < queries.
+    """
+    with torch.no_grad(), torch.autocast(call.query.device.type, enabled=False):
+        row_scores = query_scores(call, cls_index)
+        column_scores = _cls_key_scores(call, cls_index)
+        row = _softmax(row_scores)
+        column, how = _column(call, column_scores, cls_index)
+        return ClsView(
+            row=row,
+            column=torch.nn.functional.pad(column, (0, call.extra_keys), value=float("nan")),
+            query=at(call.query.detach(), cls_index),
+            key=at(_per_query_head(call.key.detach(), call.heads), cls_index),
+            value=at(_per_query_head(call.value.detach(), call.heads), cls_index),
+            output_error=_output_error(call, row, cls_index),
+            column_error=_column_error(call, column, cls_index),
+            largest_score=torch.maximum(_largest(row_scores), _largest(column_scores)),
+            kernel=f"{call.kernel}{how}",
+        )
+
+
+def at(tensor: Tensor, index: Tensor) -> Tensor:
+    """Return `tensor[sample, :, index[sample]]`: `[sample, head, token, …]` to `[sample, head, …]`."""
+    return tensor[torch.arange(tensor.shape[0], device=tensor.device), :, index]
+
+
+def _per_query_head(tensor: Tensor, heads: int) -> Tensor:
+    """Repeat grouped key or value heads so that there is one per query head."""
+    return tensor if tensor.shape[1] == heads else tensor.repeat_interleave(heads // tensor.shape[1], dim=1)
+
+
+def query_scores(call: AttentionCall, index: Tensor) -> Tensor:
+    """Return the scaled and masked scores of one query per sample: `[sample, head, key]`."""
+    if call.scores is not None:
+        return at(call.scores, index).to(call.dtype)
+    query = at(call.query, index).to(call.dtype).unflatten(1, (call.key.shape[1], -1))
+    products = call.key[:, :, None].to(call.dtype) * query[..., None, :]
+    scores = products.sum(-1).flatten(1, 2) * call.scale
+    if call.mask is not None:
+        scores = _masked(scores, at(_full_mask(call), index))
+    if call.is_causal:
+        later = torch.arange(call.keys, device=scores.device) > index[:, None]
+        scores = scores.masked_fill(later[:, None], float("-inf"))
+    return scores
+
+
+def _cls_key_scores(call: AttentionCall, cls_index: Tensor) -> Tensor:
+    """Return the scaled and masked scores of every query against the CLS key: `[sample, head, query]`."""
+    if call.scores is not None:
+        return at(call.scores.transpose(2, 3), cls_index).to(call.dtype)
+    key = at(call.key, cls_index).to(call.dtype)
+    queries = call.query.unflatten(1, (call.key.shape[1], -1)).to(call.dtype)
+    scores = (queries * key[:, :, None, None]).sum(-1).flatten(1, 2) * call.scale
+    if call.mask is not None:
+        scores = _masked(scores, at(_full_mask(call).transpose(2, 3), cls_index))
+    if call.is_causal:
+        earlier = torch.arange(call.queries, device=scores.device) < cls_index[:, None]
+        scores = scores.masked_fill(earlier[:, None], float("-inf"))
+    return scores
+
+
+def _full_mask(call: AttentionCall) -> Tensor:
+    """The mask as a view of `[sample, head, query, key]`; nothing is copied."""
+    assert call.mask is not None
+    mask = unfold_mask(call.mask.detach(), samples=call.samples, heads=call.heads)
+    return mask.expand(call.samples, call.heads, call.queries, call.keys)
+
+
+def _masked(scores: Tensor, mask: Tensor) -> Tensor:
+    """Apply a boolean (True = may attend) or additive mask of the same shape."""
+    if mask.dtype == torch.bool:
+        return scores.masked_fill(~mask, float("-inf"))
+    return scores + mask.to(scores.dtype)
+
+
+def _softmax(scores: Tensor) -> Tensor:
+    """Softmax over the last dimension; all zero where every score is −inf, as the fused kernels do."""
+    nothing_to_see = torch.isneginf(scores).all(-1, keepdim=True)
+    return torch.softmax(scores, dim=-1).masked_fill(nothing_to_see, 0.0)
+
+
+def _column(call: AttentionCall, scores: Tensor, cls_index: Tensor) -> tuple[Tensor, str]:
+    """Return the weights that every query puts on CLS, `[sample, head, query]`, and how they were made."""
+    if call.scores is not None:
+        log_sum_exp, how = torch.logsumexp(call.scores.to(call.dtype), dim=-1), ""
+    elif call.log_sum_exp is None or _loses_digits(call.log_sum_exp):
+        return _column_in_blocks(call, cls_index), ", column in blocks"
+    else:
+        log_sum_exp, how = call.log_sum_exp.to(call.dtype), ""
+    return torch.exp(scores - log_sum_exp).masked_fill(torch.isneginf(scores), 0.0), how
+
+
+def _loses_digits(log_sum_exp: Tensor) -> bool:
+    """Tell whether rounding shows in `exp(score − log-sum-exp)`, whose two terms were rounded apart.
+
+    Its relative error is about the float32 rounding of the larger term, 64 · 2⁻²⁴ = 4e-6. In blocks, score and
+    log-sum-exp share one rounding, which cancels.
+    """
+    if log_sum_exp.dtype == torch.float64 or not log_sum_exp.numel():
+        return False
+    return bool(log_sum_exp.nan_to_num(0.0, 0.0, 0.0).abs().amax() > _SATURATED_SCORE)
+
+
+def _column_in_blocks(call: AttentionCall, cls_index: Tensor) -> Tensor:
+    """Return the column `[sample, head, query]`, streamed in O(block · keys) memory."""
+    columns = [at(_softmax(scores).transpose(2, 3), cls_index) for scores in score_blocks(call)]
+    return torch.cat(columns, dim=-1)
+
+
+def score_blocks(call: AttentionCall) -> Iterator[Tensor]:
+    """Yield the scaled and masked scores of consecutive blocks of queries: `[sample, head, block, key]`."""
+    row_bytes = call.samples * call.heads * call.keys * call.dtype.itemsize
+    size = max(1, _BLOCK_BYTES // max(1, row_bytes))
+    keys = _per_query_head(call.key, call.heads).to(call.dtype).transpose(2, 3)
+    for start in range(0, call.queries, size):
+        block = slice(start, start + size)
+        scores = (call.query[:, :, block].to(call.dtype) @ keys) * call.scale
+        if call.mask is not None:
+            scores = _masked(scores, _full_mask(call)[:, :, block])
+        if call.is_causal:
+            positions = torch.arange(start, start + scores.shape[2], device=scores.device)
+            later = torch.arange(call.keys, device=scores.device) > positions[:, None]
+            scores = scores.masked_fill(later, float("-inf"))
+        yield scores
+
+
+def _output_error(call: AttentionCall, row: Tensor, cls_index: Tensor) -> Tensor:
+    """Return how far `row · value` is from what the operation gave at CLS: `[sample]`."""
+    if call.has_dropout:
+        return torch.full((call.samples,), float("nan"), dtype=call.dtype, device=row.device)
+    value = call.value.to(call.dtype)
+    weights = row.unflatten(1, (value.shape[1], -1))
+    expected = (weights[..., None] * value[:, :, None]).sum(-2).flatten(1, 2)
+    size = (weights * torch.linalg.vector_norm(value, dim=-1)[:, :, None]).sum(-1).flatten(1, 2)
+    error = torch.linalg.vector_norm(at(call.output, cls_index).to(call.dtype) - expected, dim=-1)
+    return torch.where(error == 0, 0.0, error / size).amax(-1)
+
+
+def _column_error(call: AttentionCall, column: Tensor, cls_index: Tensor) -> Tensor:
+    """Return how far the column is from two queries whose rows are computed whole: `[sample]`."""
+    worst = torch.zeros(call.samples, dtype=call.dtype, device=column.device)
+    for position in {call.queries // 3, 2 * call.queries // 3}:
+        index = torch.full_like(cls_index, position)
+        whole = _softmax(query_scores(call, index))
+        cls_weight = whole.gather(-1, cls_index[:, None, None].expand(-1, call.heads, 1)).squeeze(-1)
+        worst = torch.maximum(worst, (column[..., position] - cls_weight).abs().amax(-1))
+    return worst
+
+
+def _largest(scores: Tensor) -> Tensor:
+    """Return the largest absolute finite score of each sample: `[sample]`; NaN stays NaN."""
+    return scores.masked_fill(torch.isinf(scores), 0.0).abs().flatten(1).amax(-1)

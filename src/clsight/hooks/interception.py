@@ -1,0 +1,304 @@
+"""Which attention operations does a forward pass really run? One thread-local mode that sees them all.
+
+A `TorchFunctionMode` stands between the model and torch in this thread only. It hands every attention call on
+to torch unchanged and reports what went in and what came out, for
+
+- `scaled_dot_product_attention`, however it was imported,
+- the call inside `nn.MultiheadAttention`, with and without `need_weights`,
+- attention written out as product, softmax over the last dimension, product.
+
+While it is active, torch's native encoder fast path and nested tensors are off in this thread.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from types import FunctionType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from clsight.hooks.kernels import KernelReader
+from clsight.hooks.operations import AttentionCall, can_unfold, unfold_heads
+from clsight.hooks.tags import Product, Tags, Weights, matrix_product, plan_einsum
+
+_F = nn.functional
+_SDPA = torch._C._nn.scaled_dot_product_attention
+_NOT_ELEMENTWISE = {torch.Tensor.transpose, torch.transpose, torch.Tensor.mT.__get__, torch.conv2d, _F.conv2d}
+
+
+@dataclass
+class Skipped:
+    """An attention call that has no CLS row, and why, as the end of a sentence."""
+
+    reason: str
+
+
+Listener = Callable[[AttentionCall | Skipped], None]
+
+
+@dataclass(frozen=True)
+class _Packing:
+    """What `nn.MultiheadAttention` knows of the calls inside it, which fold heads into the batch."""
+
+    samples: int
+    extra_keys: int
+    is_self_attention: bool
+
+
+@dataclass
+class Watch:
+    """Who wants to know of attention calls and linear maps, and when.
+
+    Attributes:
+        on_attention: Called after each attention operation.
+        on_linear: Called after each linear map with its input, weight and whether a bias was added.
+        is_active: Tells whether calls count now (the module's forward is running in this thread).
+        samples: Batch size of the running forward, 0 if unknown; unfolds `[sample · head, …]` layouts.
+    """
+
+    on_attention: Listener
+    on_linear: Callable[[Tensor, Tensor], None]
+    is_active: Callable[[], bool]
+    samples: Callable[[], int] = field(default=lambda: 0)
+
+
+class AttentionMode(TorchFunctionMode):
+    """See every attention operation that runs in this thread while the mode is entered."""
+
+    def __init__(self, watch: Watch) -> None:
+        super().__init__()
+        self._watch = watch
+        self._tags = Tags()
+        self._packing: _Packing | None = None
+        self._handlers = self._make_handlers()
+        self._python_attention = _without_dispatch(_F.multi_head_attention_forward)
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        handler = self._handlers.get(func)
+        if handler is not None and self._watch.is_active() and not _in_backward():
+            return handler(func, args, kwargs)
+        result = func(*args, **kwargs)
+        if self._tags and func not in _NOT_ELEMENTWISE:
+            self._tags.carry((*args, *kwargs.values()), result)
+        return result
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)
+        if self._packing is None:
+            self._tags.clear()
+
+    def _make_handlers(self) -> dict[Any, Callable[..., Any]]:
+        tensor, aten = torch.Tensor, torch.ops.aten
+        handlers: dict[Any, Callable[..., Any]] = {
+            _F.multi_head_attention_forward: self._multi_head,
+            _F.linear: self._linear,
+            torch.einsum: self._einsum,
+        }
+        for function in (_SDPA, aten.scaled_dot_product_attention, aten.scaled_dot_product_attention.default):
+            handlers[function] = self._fused
+        for function in (torch.matmul, tensor.matmul, tensor.__matmul__, torch.bmm, tensor.bmm):
+            handlers[function] = self._product
+        for function in (torch.baddbmm, tensor.baddbmm):
+            handlers[function] = self._product_onto_mask
+        for function in (torch.softmax, tensor.softmax, _F.softmax, torch.special.softmax):
+            handlers[function] = self._softmax
+        for function in (_F.dropout, torch.dropout):
+            handlers[function] = self._dropout
+        return handlers
+
+    def _multi_head(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run torch's own Python code for multi-head attention, so that the operations inside are seen."""
+        query, key = args[0], args[1]
+        batched = query.dim() == 3
+        bias_k, add_zero_attention = args[7], args[9]
+        outer = self._packing
+        self._packing = _Packing(
+            samples=query.shape[1] if batched else 1,
+            extra_keys=(bias_k is not None) + bool(add_zero_attention),
+            is_self_attention=query is key or _same_memory(query, key),
+        )
+        try:
+            with self:
+                return self._python_attention(*args, **kwargs)
+        finally:
+            self._packing = outer
+
+    def _fused(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        with KernelReader() as kernel:
+            output = func(*args, **kwargs)
+        given = _sdpa_arguments(*args, **kwargs)
+        query, key, value = (given[name] for name in ("query", "key", "value"))
+        dtype = kernel.dtype or _autocast_dtype(query)
+        scale = given["scale"]
+        self._report(
+            AttentionCall(
+                query=query.to(dtype),
+                key=key.to(dtype),
+                value=value.to(dtype),
+                output=output,
+                scale=query.shape[-1] ** -0.5 if scale is None else float(scale),
+                mask=given["attn_mask"],
+                is_causal=given["is_causal"],
+                log_sum_exp=kernel.log_sum_exp,
+                has_dropout=given["dropout_p"] > 0,
+                kernel=kernel.name,
+            )
+        )
+        return output
+
+    def _product(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        result = func(*args, **kwargs)
+        operands = (*args, *kwargs.values())
+        left, right = operands[0], operands[1]
+        self._multiplied(left, matrix_product(left, right), result)
+        return result
+
+    def _product_onto_mask(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        result = func(*args, **kwargs)
+        _, left, right, *_ = (*args, *kwargs.values())
+        self._multiplied(left, matrix_product(left, right), result)
+        return result
+
+    def _einsum(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        result = func(*args, **kwargs)
+        equation, *operands = args
+        plan = plan_einsum(equation) if isinstance(equation, str) and len(operands) == 2 else None
+        if plan is not None:
+            left, right = operands
+            product = Product(left.permute(plan.left), right.permute(plan.right))
+            in_order = result.permute(plan.result)
+            if isinstance(self._tags.get(left), Weights):
+                self._multiplied(left, product, in_order)
+            elif plan.result == tuple(range(result.dim())):
+                self._tags.set(result, product)
+        return result
+
+    def _multiplied(self, left: Tensor, product: Product | None, result: Tensor) -> None:
+        """Take a product for scores, or, where its left side is weights, for the end of an attention call."""
+        weights = self._tags.get(left)
+        if product is None:
+            return
+        if isinstance(weights, Weights):
+            self._confirm(weights, product.right.transpose(-2, -1), result)
+        else:
+            self._tags.set(result, product)
+
+    def _softmax(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        result = func(*args, **kwargs)
+        scores = args[0] if args else kwargs.get("input")
+        tag = self._tags.get(scores)
+        dim = args[1] if len(args) > 1 else kwargs.get("dim")
+        if isinstance(tag, Product) and isinstance(scores, Tensor) and dim in (-1, scores.dim() - 1):
+            self._tags.set(result, Weights(tag, scores))
+        return result
+
+    def _dropout(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        result = func(*args, **kwargs)
+        tag = self._tags.get(args[0]) if args else None
+        if isinstance(tag, Weights):
+            probability = args[1] if len(args) > 1 else kwargs.get("p", 0.5)
+            training = args[2] if len(args) > 2 else kwargs.get("training", kwargs.get("train", True))
+            self._tags.set(result, replace(tag, dropped=tag.dropped or bool(probability and training)))
+        elif tag is not None:
+            self._tags.set(result, tag)
+        return result
+
+    def _confirm(self, weights: Weights, value: Tensor, output: Tensor) -> None:
+        """Report explicit attention, now that its weights met the values."""
+        self._report(
+            AttentionCall(
+                query=weights.product.left,
+                key=weights.product.right,
+                value=value,
+                output=output,
+                scale=1.0,
+                scores=weights.scores,
+                has_dropout=weights.dropped,
+                kernel="explicit softmax",
+            )
+        )
+
+    def _linear(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        result = func(*args, **kwargs)
+        features, weight = (*args, *kwargs.values())[:2]
+        self._watch.on_linear(features, weight)
+        return result
+
+    def _report(self, call: AttentionCall) -> None:
+        """Bring a call to canonical layout and hand it to the listener, or say why it has no CLS row."""
+        packing = self._packing
+        samples = packing.samples if packing else self._watch.samples()
+        if packing and not packing.is_self_attention:
+            self._watch.on_attention(Skipped("it is cross attention: queries and keys are different tensors"))
+        elif not can_unfold(call.query, samples):
+            shape = "×".join(map(str, call.query.shape))
+            self._watch.on_attention(
+                Skipped(f"its queries have the shape {shape}, windows or several groups")
+            )
+        else:
+            self._watch.on_attention(_canonical(call, samples, packing.extra_keys if packing else 0))
+
+
+def _canonical(call: AttentionCall, samples: int, extra_keys: int) -> AttentionCall | Skipped:
+    names = ("query", "key", "value", "output", "scores", "log_sum_exp")
+    tensors = {name: getattr(call, name) for name in names}
+    if call.log_sum_exp is not None:
+        tensors["log_sum_exp"] = call.log_sum_exp.reshape(*call.query.shape[:-1], 1)
+    unfolded = {name: unfold_heads(tensor, samples) for name, tensor in tensors.items() if tensor is not None}
+    if "log_sum_exp" in unfolded:
+        unfolded["log_sum_exp"] = unfolded["log_sum_exp"].squeeze(-1)
+    canonical = replace(call, extra_keys=extra_keys, **unfolded)
+    if canonical.queries != canonical.keys - extra_keys:
+        return Skipped(
+            f"it has {canonical.queries} queries for {canonical.keys} keys, so it is no self-attention"
+        )
+    return canonical
+
+
+def _without_dispatch(function: Any) -> Any:
+    """Return a copy of one of torch's Python functions that runs its body instead of asking the mode again."""
+    never = {name: lambda *_: False for name in function.__globals__ if name.startswith("has_torch_function")}
+    copy = FunctionType(
+        function.__code__, {**function.__globals__, **never}, function.__name__, function.__defaults__
+    )
+    copy.__kwdefaults__ = function.__kwdefaults__
+    return copy
+
+
+def _sdpa_arguments(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    *,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> dict[str, Any]:
+    """Bind the arguments of `scaled_dot_product_attention`, a builtin without a signature."""
+    return dict(locals())
+
+
+def _autocast_dtype(query: Tensor) -> torch.dtype:
+    """Return the dtype to which autocast brings a query inside the operation."""
+    device = query.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else query.dtype
+
+
+def _same_memory(first: Tensor, second: Tensor) -> bool:
+    return (
+        first.data_ptr() == second.data_ptr()
+        and first.shape == second.shape
+        and first.stride() == second.stride()
+    )
+
+
+def _in_backward() -> bool:
+    """Whether autograd is running: gradient checkpointing then repeats calls that were already seen."""
+    return bool(torch._C._current_graph_task_id() != -1)

@@ -1,0 +1,115 @@
+"""Which layer is running when an attention call happens, and what is it called?
+
+Forward hooks keep the path of modules that are running now. A layer's name is the shortest module path that no
+other attention call shares: `encoder.layers.2`, `blocks.2`, `shared_block#3` when one module runs several times.
+"""
+
+from collections import Counter
+from threading import get_ident
+from types import TracebackType
+from typing import Any, Self
+
+from torch import nn
+from torch.utils.hooks import RemovableHandle
+
+
+class ModulePath:
+    """The path of running submodules of one module, in the thread that entered it.
+
+    Use as a context manager: leaving removes every hook, also after an exception.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        self._module = module
+        self._running: list[str] = []
+        self._handles: list[RemovableHandle] = []
+        self._thread = 0
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the modules that are running now, outermost first; "" is the whole module."""
+        return tuple(self._running)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the whole module's forward is running, called in this thread."""
+        return bool(self._running) and self.is_own_thread
+
+    @property
+    def is_own_thread(self) -> bool:
+        """Whether this code runs in the thread that entered the path."""
+        return get_ident() == self._thread
+
+    @property
+    def innermost(self) -> str:
+        """Name of the module that is running, or that was when an exception left it."""
+        return self._running[-1] if self._running else ""
+
+    def clear(self) -> None:
+        """Forget a forward pass that was left by an exception."""
+        self._running.clear()
+
+    def __enter__(self) -> Self:
+        self._thread = get_ident()
+        for name, module in self._module.named_modules():
+            self._handles.append(module.register_forward_pre_hook(self._entering(name)))
+            self._handles.append(module.register_forward_hook(self._leaving(name)))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+        self._running.clear()
+
+    def _entering(self, name: str) -> Any:
+        def enter(module: nn.Module, args: Any) -> None:
+            if self.is_own_thread:
+                self._running.append(name)
+
+        return enter
+
+    def _leaving(self, name: str) -> Any:
+        def leave(module: nn.Module, args: Any, output: Any) -> None:
+            if self.is_own_thread:
+                # A submodule whose exception the model caught never left: drop it too.
+                while self._running and self._running.pop() != name:
+                    pass
+
+        return leave
+
+
+def layer_names(paths: list[tuple[str, ...]]) -> list[str]:
+    """Return one name per attention call, from the module paths that were running at each call.
+
+    Args:
+        paths: Per call the running modules, outermost first, as `ModulePath.names` gives them.
+
+    Returns:
+        Unique names in call order. Calls of one module that runs several times get `#0`, `#1`, ….
+
+    Example:
+        >>> layer_names([("", "enc", "enc.0", "enc.0.attn"), ("", "enc", "enc.1", "enc.1.attn")])
+        ['enc.0', 'enc.1']
+        >>> layer_names([("", "enc", "enc.0"), ("", "enc", "enc.0")])
+        ['enc.0#0', 'enc.0#1']
+    """
+    shared = Counter(name for path in set(paths) for name in set(path))
+    names = [_own_name(path, shared, alone=len(set(paths)) == 1) for path in paths]
+    repeats = Counter(names)
+    seen: Counter[str] = Counter()
+    unique = []
+    for name in names:
+        unique.append(f"{name}#{seen[name]}" if repeats[name] > 1 else name)
+        seen[name] += 1
+    return unique
+
+
+def _own_name(path: tuple[str, ...], shared: Counter[str], *, alone: bool) -> str:
+    """Return the shortest name in `path` that no other path holds; a lone path's numbered or last name."""
+    if alone:
+        numbered = [name for name in path if name.rpartition(".")[2].isdigit()]
+        return next(iter(numbered), path[-1])
+    return next((name for name in path if shared[name] == 1), path[-1])

@@ -1,0 +1,73 @@
+"""What does each value become on its way out of the layer? The output projection, found by what it is fed.
+
+The first of the next few linear maps whose input at CLS equals the merged heads, bit for bit, is the output
+projection W_O. With it, ‖v W_O‖ tells how much a token can contribute at all (Kobayashi et al. 2020,
+arXiv:2004.10102). Names of modules play no part.
+"""
+
+import torch
+from torch import Tensor
+
+from clsight.hooks.operations import AttentionCall
+
+_NEXT_MAPS = 6
+
+
+class ProjectionFinder:
+    """Wait, after one attention call, for the linear map that reads its merged heads at CLS."""
+
+    def __init__(self, call: AttentionCall, cls_index: Tensor) -> None:
+        self._value = call.value.detach()
+        self._heads = call.heads
+        self._tokens = call.queries
+        self._cls_index = cls_index
+        samples = torch.arange(call.samples, device=cls_index.device)
+        self._merged = call.output.detach()[samples, :, cls_index].flatten(1)
+        self._maps_left = _NEXT_MAPS
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the projection may still come."""
+        return self._maps_left > 0
+
+    def value_norm(self, features: Tensor, weight: Tensor) -> Tensor | None:
+        """Return ‖v W_O‖ for every token if this linear map is the projection: `[sample, head, key]`, else None.
+
+        Args:
+            features: `[..., head · value_dim]`, input of the linear map.
+            weight: `[channel, head · value_dim]`.
+        """
+        self._maps_left -= 1
+        if features.shape[-1] != self._merged.shape[-1] or weight.dim() != 2:
+            return None
+        if not any(torch.equal(rows, self._merged) for rows in self._cls_rows(features.detach())):
+            return None
+        self._maps_left = 0
+        return _projected_norm(self._value, weight.detach(), self._heads)
+
+    def _cls_rows(self, features: Tensor) -> list[Tensor]:
+        """Return what the features hold at CLS, `[sample, channel]`, under each layout that fits their shape."""
+        samples, index = self._merged.shape[0], self._cls_index
+        order = torch.arange(samples, device=index.device)
+        if features.dim() == 2 and features.shape[0] == samples * self._tokens:
+            return [features[index * samples + order], features[order * self._tokens + index]]
+        if features.dim() == 2 and features.shape[0] == samples:
+            return [features]
+        rows = []
+        if features.shape[:-1] == (samples, self._tokens):
+            rows.append(features[order, index])
+        if features.shape[:-1] == (self._tokens, samples):
+            rows.append(features[index, order])
+        return rows
+
+
+def _projected_norm(value: Tensor, weight: Tensor, heads: int) -> Tensor:
+    """Return ‖v W_O‖ as √(v G vᵀ) with one Gram matrix G = W_Oᵀ W_O per head: `[sample, head, key]`."""
+    dtype = torch.float64 if value.dtype == torch.float64 else torch.float32
+    with torch.no_grad(), torch.autocast(value.device.type, enabled=False):
+        per_head = weight.to(dtype).unflatten(1, (heads, -1)).permute(1, 0, 2)
+        gram = per_head.transpose(1, 2) @ per_head
+        grouped = gram.unflatten(0, (value.shape[1], -1))
+        full = value.to(dtype)[:, :, None]
+        squares = ((full @ grouped) * full).sum(-1)
+        return squares.clamp(min=0).sqrt().flatten(1, 2)
