@@ -1,5 +1,6 @@
 """Capture: forward hooks say which layer runs, the attention operation says what CLS sees."""
 
-from clsight.hooks.recorder import Recorder, capture
+from clsight.hooks.recorder import Recorder
+from clsight.hooks.single_call import capture
 
 __all__ = ["Recorder", "capture"]

@@ -119,7 +119,8 @@ def _layer_variables(forward: ForwardPass, mask: NDArray[np.bool_]) -> dict[str,
     missing = [name for name, layer in zip(forward.names, layers, strict=True) if layer.value_norm is None]
     if missing:
         forward.absent["value_norm"] = (
-            f"no linear map was fed the merged heads of {', '.join(missing)}; a norm or gate may stand between"
+            f"no linear map was fed the merged heads of {', '.join(missing)}: "
+            "a norm or gate may stand between"
         )
     else:
         norms = torch.stack([layer.value_norm for layer in layers if layer.value_norm is not None], dim=1)

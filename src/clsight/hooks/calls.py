@@ -33,7 +33,7 @@ def check_inputs(inputs: object) -> None:
             "inputs",
             expected="a tensor, a tuple of positional arguments or a mapping of keyword arguments",
             got=f"a {type(inputs).__name__}",
-            next_step="Turn the data into a torch tensor, or load the model with clsight.load, which prepares raw data",
+            next_step="Turn the data into tensors, or pass what clsight.load returns, which prepares data",
         )
     first = first_tensor(inputs)
     if first is not None and first.dim() > 0 and first.shape[0] == 0:
@@ -141,7 +141,7 @@ def fit_token_mask(mask: Tensor, *, samples: int, tokens: int, cls_index: Tensor
 
 
 def attended_keys(call: AttentionCall) -> Tensor:
-    """Return which keys some query may attend to, `[sample, key]`: what the operation itself takes for real."""
+    """Return which keys some query may attend to, `[sample, key]`: what the operation takes for real."""
     if call.scores is not None:
         allowed = _above_masked(call.scores)
     elif call.mask is not None:
@@ -160,7 +160,7 @@ def _above_masked(scores: Tensor) -> Tensor:
 def find_logits(output: Any, samples: int) -> tuple[Tensor | None, str]:
     """Return the model's logits `[sample, class]`, or None with the reason.
 
-    The rule: `output.logits`, else `output["logits"]`, else the single `[sample, class]` tensor of the output.
+    The rule: `output.logits`, else `output["logits"]`, else the output's single `[sample, class]` tensor.
     """
     named = getattr(output, "logits", None)
     if named is None and isinstance(output, Mapping):

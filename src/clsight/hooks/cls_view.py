@@ -1,8 +1,8 @@
 """What does CLS attend to, and who attends to CLS, in one attention call: exact, in O(tokens) memory.
 
 The row is the softmax of the CLS query against all keys. The column is `exp(score − log-sum-exp)` of every
-query against the CLS key, with the log-sum-exp of the kernel that ran; without one it is streamed over blocks of
-queries. Both are checked at once against what the operation gave (DESIGN.md, section 6).
+query against the CLS key, with the log-sum-exp of the kernel that ran; without one it is streamed over blocks
+of queries. Both are compared at once with what the operation itself gave.
 """
 
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from clsight.hooks.operations import AttentionCall, unfold_mask
+from clsight.hooks.operations import AttentionCall, split, unfold_mask
 
 _BLOCK_BYTES = 32 * 2**20
 _SATURATED_SCORE = 64.0
@@ -22,14 +22,15 @@ class ClsView:
     """One layer as CLS sees it, detached from the graph.
 
     Attributes:
-        row: `[sample, head, key]`, softmax weights of the CLS query, before dropout; sums to 1 (to 0 where every
-            key is masked).
-        column: `[sample, head, key]`, the weight that each token's query puts on CLS; NaN where a key is no query.
+        row: `[sample, head, key]`, softmax weights of the CLS query, before dropout; sums to 1 (to 0 where
+            every key is masked).
+        column: `[sample, head, key]`, the weight that each token's query puts on CLS; NaN where a key is no
+            query.
         query: `[sample, head, head_dim]`, the CLS query.
         key: `[sample, head, head_dim]`, the CLS key.
         value: `[sample, head, value_dim]`, the CLS value.
-        output_error: `[sample]`, in [0, ∞): ‖row · value − output at CLS‖ over Σ_j row_j ‖value_j‖, the largest
-            over heads; NaN with active dropout.
+        output_error: `[sample]`, in [0, ∞): ‖row · value − output at CLS‖ over Σ_j row_j ‖value_j‖, the
+            largest over heads; NaN with active dropout.
         column_error: `[sample]`, in [0, 1]: largest difference between the column and two other queries whose
             rows were computed whole.
         largest_score: `[sample]`, largest absolute finite score in row and column; it sets the tolerance.
@@ -86,7 +87,7 @@ def query_scores(call: AttentionCall, index: Tensor) -> Tensor:
     """Return the scaled and masked scores of one query per sample: `[sample, head, key]`."""
     if call.scores is not None:
         return at(call.scores, index).to(call.dtype)
-    query = at(call.query, index).to(call.dtype).unflatten(1, (call.key.shape[1], -1))
+    query = split(at(call.query, index).to(call.dtype), 1, call.key.shape[1])
     products = call.key[:, :, None].to(call.dtype) * query[..., None, :]
     scores = products.sum(-1).flatten(1, 2) * call.scale
     if call.mask is not None:
@@ -102,7 +103,7 @@ def _cls_key_scores(call: AttentionCall, cls_index: Tensor) -> Tensor:
     if call.scores is not None:
         return at(call.scores.transpose(2, 3), cls_index).to(call.dtype)
     key = at(call.key, cls_index).to(call.dtype)
-    queries = call.query.unflatten(1, (call.key.shape[1], -1)).to(call.dtype)
+    queries = split(call.query, 1, call.key.shape[1]).to(call.dtype)
     scores = (queries * key[:, :, None, None]).sum(-1).flatten(1, 2) * call.scale
     if call.mask is not None:
         scores = _masked(scores, at(_full_mask(call).transpose(2, 3), cls_index))
@@ -146,8 +147,8 @@ def _column(call: AttentionCall, scores: Tensor, cls_index: Tensor) -> tuple[Ten
 def _loses_digits(log_sum_exp: Tensor) -> bool:
     """Tell whether rounding shows in `exp(score − log-sum-exp)`, whose two terms were rounded apart.
 
-    Its relative error is about the float32 rounding of the larger term, 64 · 2⁻²⁴ = 4e-6. In blocks, score and
-    log-sum-exp share one rounding, which cancels.
+    Its relative error is about the float32 rounding of the larger term, 64 · 2⁻²⁴ = 4e-6. In blocks, score
+    and log-sum-exp share one rounding, which cancels.
     """
     if log_sum_exp.dtype == torch.float64 or not log_sum_exp.numel():
         return False
@@ -182,7 +183,7 @@ def _output_error(call: AttentionCall, row: Tensor, cls_index: Tensor) -> Tensor
     if call.has_dropout:
         return torch.full((call.samples,), float("nan"), dtype=call.dtype, device=row.device)
     value = call.value.to(call.dtype)
-    weights = row.unflatten(1, (value.shape[1], -1))
+    weights = split(row, 1, value.shape[1])
     expected = (weights[..., None] * value[:, :, None]).sum(-2).flatten(1, 2)
     size = (weights * torch.linalg.vector_norm(value, dim=-1)[:, :, None]).sum(-1).flatten(1, 2)
     error = torch.linalg.vector_norm(at(call.output, cls_index).to(call.dtype) - expected, dim=-1)

@@ -20,19 +20,18 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from clsight.hooks.kernels import KernelReader
-from clsight.hooks.operations import AttentionCall, can_unfold, unfold_heads
+from clsight.hooks.operations import AttentionCall, Skipped, canonical, sdpa_arguments
 from clsight.hooks.tags import Product, Tags, Weights, matrix_product, plan_einsum
 
 _F = nn.functional
 _SDPA = torch._C._nn.scaled_dot_product_attention
-_NOT_ELEMENTWISE = {torch.Tensor.transpose, torch.transpose, torch.Tensor.mT.__get__, torch.conv2d, _F.conv2d}
-
-
-@dataclass
-class Skipped:
-    """An attention call that has no CLS row, and why, as the end of a sentence."""
-
-    reason: str
+_NOT_ELEMENTWISE: set[Any] = {
+    torch.transpose,
+    torch.Tensor.transpose,
+    torch.Tensor.mT.__get__,  # type: ignore[attr-defined]
+    _F.conv2d,
+}
+"""Functions whose result has the shape of scores but is another matrix."""
 
 
 Listener = Callable[[AttentionCall | Skipped], None]
@@ -53,7 +52,7 @@ class Watch:
 
     Attributes:
         on_attention: Called after each attention operation.
-        on_linear: Called after each linear map with its input, weight and whether a bias was added.
+        on_linear: Called after each linear map with its input and weight.
         is_active: Tells whether calls count now (the module's forward is running in this thread).
         samples: Batch size of the running forward, 0 if unknown; unfolds `[sample · head, …]` layouts.
     """
@@ -88,28 +87,25 @@ class AttentionMode(TorchFunctionMode):
         return result
 
     def __exit__(self, *error: Any) -> None:
-        super().__exit__(*error)
+        super().__exit__(*error)  # type: ignore[no-untyped-call]
         if self._packing is None:
             self._tags.clear()
 
     def _make_handlers(self) -> dict[Any, Callable[..., Any]]:
         tensor, aten = torch.Tensor, torch.ops.aten
-        handlers: dict[Any, Callable[..., Any]] = {
+        fused = (_SDPA, aten.scaled_dot_product_attention, aten.scaled_dot_product_attention.default)
+        products = (torch.matmul, tensor.matmul, tensor.__matmul__, torch.bmm, tensor.bmm)
+        softmaxes = (torch.softmax, tensor.softmax, _F.softmax, torch.special.softmax)
+        return {
             _F.multi_head_attention_forward: self._multi_head,
             _F.linear: self._linear,
             torch.einsum: self._einsum,
+            **dict.fromkeys(fused, self._fused),
+            **dict.fromkeys(products, self._product),
+            **dict.fromkeys((torch.baddbmm, tensor.baddbmm), self._product_onto_mask),
+            **dict.fromkeys(softmaxes, self._softmax),
+            **dict.fromkeys((_F.dropout, torch.dropout), self._dropout),
         }
-        for function in (_SDPA, aten.scaled_dot_product_attention, aten.scaled_dot_product_attention.default):
-            handlers[function] = self._fused
-        for function in (torch.matmul, tensor.matmul, tensor.__matmul__, torch.bmm, tensor.bmm):
-            handlers[function] = self._product
-        for function in (torch.baddbmm, tensor.baddbmm):
-            handlers[function] = self._product_onto_mask
-        for function in (torch.softmax, tensor.softmax, _F.softmax, torch.special.softmax):
-            handlers[function] = self._softmax
-        for function in (_F.dropout, torch.dropout):
-            handlers[function] = self._dropout
-        return handlers
 
     def _multi_head(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run torch's own Python code for multi-head attention, so that the operations inside are seen."""
@@ -131,7 +127,7 @@ class AttentionMode(TorchFunctionMode):
     def _fused(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         with KernelReader() as kernel:
             output = func(*args, **kwargs)
-        given = _sdpa_arguments(*args, **kwargs)
+        given = sdpa_arguments(*args, **kwargs)
         query, key, value = (given[name] for name in ("query", "key", "value"))
         dtype = kernel.dtype or _autocast_dtype(query)
         scale = given["scale"]
@@ -235,54 +231,19 @@ class AttentionMode(TorchFunctionMode):
         samples = packing.samples if packing else self._watch.samples()
         if packing and not packing.is_self_attention:
             self._watch.on_attention(Skipped("it is cross attention: queries and keys are different tensors"))
-        elif not can_unfold(call.query, samples):
-            shape = "×".join(map(str, call.query.shape))
-            self._watch.on_attention(
-                Skipped(f"its queries have the shape {shape}, windows or several groups")
-            )
         else:
-            self._watch.on_attention(_canonical(call, samples, packing.extra_keys if packing else 0))
-
-
-def _canonical(call: AttentionCall, samples: int, extra_keys: int) -> AttentionCall | Skipped:
-    names = ("query", "key", "value", "output", "scores", "log_sum_exp")
-    tensors = {name: getattr(call, name) for name in names}
-    if call.log_sum_exp is not None:
-        tensors["log_sum_exp"] = call.log_sum_exp.reshape(*call.query.shape[:-1], 1)
-    unfolded = {name: unfold_heads(tensor, samples) for name, tensor in tensors.items() if tensor is not None}
-    if "log_sum_exp" in unfolded:
-        unfolded["log_sum_exp"] = unfolded["log_sum_exp"].squeeze(-1)
-    canonical = replace(call, extra_keys=extra_keys, **unfolded)
-    if canonical.queries != canonical.keys - extra_keys:
-        return Skipped(
-            f"it has {canonical.queries} queries for {canonical.keys} keys, so it is no self-attention"
-        )
-    return canonical
+            extra_keys = packing.extra_keys if packing else 0
+            self._watch.on_attention(canonical(call, samples=samples, extra_keys=extra_keys))
 
 
 def _without_dispatch(function: Any) -> Any:
-    """Return a copy of one of torch's Python functions that runs its body instead of asking the mode again."""
+    """Return a copy of one of torch's Python functions that runs its body and does not ask the mode."""
     never = {name: lambda *_: False for name in function.__globals__ if name.startswith("has_torch_function")}
     copy = FunctionType(
         function.__code__, {**function.__globals__, **never}, function.__name__, function.__defaults__
     )
     copy.__kwdefaults__ = function.__kwdefaults__
     return copy
-
-
-def _sdpa_arguments(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attn_mask: Tensor | None = None,
-    dropout_p: float = 0.0,
-    is_causal: bool = False,
-    *,
-    scale: float | None = None,
-    enable_gqa: bool = False,
-) -> dict[str, Any]:
-    """Bind the arguments of `scaled_dot_product_attention`, a builtin without a signature."""
-    return dict(locals())
 
 
 def _autocast_dtype(query: Tensor) -> torch.dtype:
@@ -292,11 +253,8 @@ def _autocast_dtype(query: Tensor) -> torch.dtype:
 
 
 def _same_memory(first: Tensor, second: Tensor) -> bool:
-    return (
-        first.data_ptr() == second.data_ptr()
-        and first.shape == second.shape
-        and first.stride() == second.stride()
-    )
+    layout = (first.shape, first.stride()) == (second.shape, second.stride())
+    return layout and first.data_ptr() == second.data_ptr()
 
 
 def _in_backward() -> bool:

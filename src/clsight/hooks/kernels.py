@@ -37,7 +37,7 @@ _FUSED: dict[Any, tuple[str, Callable[[tuple[Any, ...]], tuple[Any, ...]]]] = {
 """Per fused kernel its display name and how it is asked for the log-sum-exp; result 1 of each."""
 
 
-class KernelReader(TorchDispatchMode):
+class KernelReader(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Note which fused kernel one `scaled_dot_product_attention` call ran, and its log-sum-exp.
 
     Attributes:
@@ -47,7 +47,7 @@ class KernelReader(TorchDispatchMode):
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.name = "math"
         self.log_sum_exp: Tensor | None = None
         self.dtype: torch.dtype | None = None

@@ -1,7 +1,7 @@
 """Which layer is running when an attention call happens, and what is it called?
 
-Forward hooks keep the path of modules that are running now. A layer's name is the shortest module path that no
-other attention call shares: `encoder.layers.2`, `blocks.2`, `shared_block#3` when one module runs several times.
+Forward hooks keep the path of modules that are running now. A layer's name is the shortest module path that
+no other attention call shares: `encoder.layers.2`, `blocks.2`, `block#3` when one module runs several times.
 """
 
 from collections import Counter

@@ -4,7 +4,8 @@ Models call attention with two to four dimensions, with heads folded into the ba
 query heads. `AttentionCall` brings all of them to `[sample, head, token, head_dim]`, as views where possible.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -77,20 +78,80 @@ def unfold_heads(tensor: Tensor, samples: int) -> Tensor:
         return tensor
     if tensor.dim() == 2:
         return tensor[None, None]
-    return tensor.unflatten(0, (samples, -1))
+    return split(tensor, 0, samples)
 
 
-def can_unfold(tensor: Tensor, samples: int) -> bool:
+def split(tensor: Tensor, dim: int, size: int) -> Tensor:
+    """Return the tensor with one dimension split in two, the first of the given size."""
+    return tensor.reshape(*tensor.shape[:dim], size, -1, *tensor.shape[dim + 1 :])
+
+
+def unfold_mask(mask: Tensor, *, samples: int, heads: int) -> Tensor:
+    """Return a mask of two to four dimensions so that it broadcasts to `[sample, head, query, key]`."""
+    if mask.dim() == 3 and mask.shape[0] == samples * heads:
+        return split(mask, 0, samples)
+    while mask.dim() < 4:
+        mask = mask.unsqueeze(0)
+    return mask
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """An attention call that has no CLS row, and why, as a sentence about it."""
+
+    reason: str
+
+
+def canonical(call: AttentionCall, *, samples: int, extra_keys: int) -> AttentionCall | Skipped:
+    """Return the call as `[sample, head, token, head_dim]`, or why that cannot be done.
+
+    Args:
+        call: The call as the model made it: two to four dimensions.
+        samples: Batch size, to tell samples from heads in `[sample · head, token, head_dim]`; 0 if unknown.
+        extra_keys: Keys at the end that are no tokens of the sequence.
+    """
+    shape = call.query.shape
+    if not _can_unfold(call.query, samples):
+        return Skipped(f"its queries have the shape {tuple(shape)}, windows or several groups of tokens")
+    log_sum_exp = call.log_sum_exp
+    unfolded = replace(
+        call,
+        query=unfold_heads(call.query, samples),
+        key=unfold_heads(call.key, samples),
+        value=unfold_heads(call.value, samples),
+        output=unfold_heads(call.output, samples),
+        scores=None if call.scores is None else unfold_heads(call.scores, samples),
+        log_sum_exp=None if log_sum_exp is None else _unfold_rows(log_sum_exp.reshape(shape[:-1]), samples),
+        extra_keys=extra_keys,
+    )
+    if unfolded.queries != unfolded.keys - extra_keys:
+        return Skipped(
+            f"it has {unfolded.queries} queries for {unfolded.keys} keys, so it is no self-attention"
+        )
+    return unfolded
+
+
+def _can_unfold(tensor: Tensor, samples: int) -> bool:
     """Tell whether `unfold_heads` has one meaning for this shape."""
     if tensor.dim() == 3:
         return samples > 0 and tensor.shape[0] % samples == 0
     return tensor.dim() == 4 or (tensor.dim() == 2 and samples == 1)
 
 
-def unfold_mask(mask: Tensor, *, samples: int, heads: int) -> Tensor:
-    """Return a mask of two to four dimensions so that it broadcasts to `[sample, head, query, key]`."""
-    if mask.dim() == 3 and mask.shape[0] == samples * heads:
-        return mask.unflatten(0, (samples, heads))
-    while mask.dim() < 4:
-        mask = mask.unsqueeze(0)
-    return mask
+def _unfold_rows(tensor: Tensor, samples: int) -> Tensor:
+    return unfold_heads(tensor[..., None], samples)[..., 0]
+
+
+def sdpa_arguments(  # noqa: PLR0917 - torch's own order
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    *,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> dict[str, Any]:
+    """Bind the arguments of `scaled_dot_product_attention`, a builtin without a signature."""
+    return dict(locals())

@@ -8,7 +8,7 @@ arXiv:2004.10102). Names of modules play no part.
 import torch
 from torch import Tensor
 
-from clsight.hooks.operations import AttentionCall
+from clsight.hooks.operations import AttentionCall, split
 
 _NEXT_MAPS = 6
 
@@ -31,7 +31,7 @@ class ProjectionFinder:
         return self._maps_left > 0
 
     def value_norm(self, features: Tensor, weight: Tensor) -> Tensor | None:
-        """Return ‖v W_O‖ for every token if this linear map is the projection: `[sample, head, key]`, else None.
+        """Return ‖v W_O‖ per token, `[sample, head, key]`, if this linear map is the projection, else None.
 
         Args:
             features: `[..., head · value_dim]`, input of the linear map.
@@ -46,7 +46,7 @@ class ProjectionFinder:
         return _projected_norm(self._value, weight.detach(), self._heads)
 
     def _cls_rows(self, features: Tensor) -> list[Tensor]:
-        """Return what the features hold at CLS, `[sample, channel]`, under each layout that fits their shape."""
+        """Return what the features hold at CLS, `[sample, channel]`, in each layout that fits them."""
         samples, index = self._merged.shape[0], self._cls_index
         order = torch.arange(samples, device=index.device)
         if features.dim() == 2 and features.shape[0] == samples * self._tokens:
@@ -65,9 +65,9 @@ def _projected_norm(value: Tensor, weight: Tensor, heads: int) -> Tensor:
     """Return ‖v W_O‖ as √(v G vᵀ) with one Gram matrix G = W_Oᵀ W_O per head: `[sample, head, key]`."""
     dtype = torch.float64 if value.dtype == torch.float64 else torch.float32
     with torch.no_grad(), torch.autocast(value.device.type, enabled=False):
-        per_head = weight.to(dtype).unflatten(1, (heads, -1)).permute(1, 0, 2)
+        per_head = split(weight.to(dtype), 1, heads).permute(1, 0, 2)
         gram = per_head.transpose(1, 2) @ per_head
-        grouped = gram.unflatten(0, (value.shape[1], -1))
+        grouped = split(gram, 0, value.shape[1])
         full = value.to(dtype)[:, :, None]
         squares = ((full @ grouped) * full).sum(-1)
         return squares.clamp(min=0).sqrt().flatten(1, 2)

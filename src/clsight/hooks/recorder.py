@@ -1,10 +1,10 @@
-"""Record what CLS sees while a module runs: `clsight.capture` for one call, `clsight.Recorder` around any code."""
+"""Record what CLS sees while a module runs, around any code: `clsight.Recorder`."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from threading import RLock
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -15,10 +15,7 @@ from torch import Tensor, nn
 from clsight.errors import CaptureError
 from clsight.hooks.assembly import ForwardPass, Layer, TokenMap, assemble
 from clsight.hooks.calls import (
-    Inputs,
     attended_keys,
-    call_module,
-    check_inputs,
     find_logits,
     first_tensor,
     fit_token_mask,
@@ -26,15 +23,12 @@ from clsight.hooks.calls import (
     stated_token_mask,
 )
 from clsight.hooks.cls_view import view_cls
-from clsight.hooks.interception import AttentionMode, Skipped, Watch
+from clsight.hooks.interception import AttentionMode, Watch
 from clsight.hooks.layers import ModulePath, layer_names
-from clsight.hooks.operations import AttentionCall
+from clsight.hooks.operations import AttentionCall, Skipped
 from clsight.hooks.projection import ProjectionFinder
-from clsight.hooks.self_check import check_view
+from clsight.hooks.self_check import check_view, dropout_notes, mask_notes
 from clsight.records import concat
-
-if TYPE_CHECKING:
-    from clsight.loading import Examples, Subject
 
 ClsIndex = int | Sequence[int] | Tensor
 TokenMask = Tensor | np.ndarray[Any, Any]
@@ -46,9 +40,9 @@ _locks_guard = RLock()
 class Recorder:
     """Record every forward pass of a module inside a `with` block.
 
-    The module runs as it always does, on its own attention kernel and in its own mode; gradients stay intact.
-    Each forward pass becomes a part of `record`, along `sample`. Only the thread that entered the block is seen,
-    and one recorder at a time works on one module.
+    The module runs as it always does, on its own attention kernel and in its own mode; gradients stay
+    intact. Each forward pass becomes a part of `record`, along `sample`. Only the thread that entered the
+    block is seen, and one recorder at a time works on one module.
 
     Args:
         module: Any module with self-attention inside.
@@ -62,8 +56,9 @@ class Recorder:
     Example:
         >>> import torch
         >>> layer = torch.nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
-        >>> with Recorder(torch.nn.TransformerEncoder(layer, 3, enable_nested_tensor=False).eval()) as recorder:
-        ...     _ = recorder.module(torch.randn(4, 5, 8))
+        >>> encoder = torch.nn.TransformerEncoder(layer, 3, enable_nested_tensor=False).eval()
+        >>> with Recorder(encoder) as recorder:
+        ...     _ = encoder(torch.randn(4, 5, 8))
         >>> dict(recorder.record.attends_to.sizes)
         {'sample': 4, 'layer': 3, 'head': 2, 'token': 5}
     """
@@ -96,6 +91,11 @@ class Recorder:
                 next_step="Call the module itself, not its `forward`, which runs no hooks",
             )
         return self._records[0] if len(self._records) == 1 else concat(self._records)
+
+    @property
+    def innermost(self) -> str:
+        """Name of the module that is running, or that was when an exception left it."""
+        return self._path.innermost or type(self.module).__name__
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
@@ -180,14 +180,16 @@ class Recorder:
             token_mask=self._mask_of_tokens(stated_mask),
             logits=logits,
             absent={} if logits is not None else {"logits": why_no_logits},
-            notes=[*skipped, *self._dropout_note(names)],
+            notes=skipped,
         )
-        forward.notes.extend(_ignored_mask_note(forward))
+        views = [layer.view for layer in self._layers]
+        forward.notes += dropout_notes(views, names) + mask_notes(views, names, forward.token_mask)
         return forward
 
     def _mask_of_tokens(self, stated: Tensor | None) -> Tensor:
-        """Return which tokens are real, `[sample, token]`: as given, as stated in the call, or as attended."""
-        assert self._cls_position is not None and self._attended is not None
+        """Return which tokens are real, `[sample, token]`: as given, stated in the call, or attended."""
+        assert self._cls_position is not None
+        assert self._attended is not None
         mask = stated if self._token_mask is None else self._token_mask
         if mask is None:
             return self._attended
@@ -201,136 +203,9 @@ class Recorder:
         )
         return torch.nn.functional.pad(fitted, (0, extra), value=True)
 
-    def _dropout_note(self, names: list[str]) -> list[str]:
-        dropped = [
-            name
-            for name, layer in zip(names, self._layers, strict=True)
-            if bool(layer.view.output_error.isnan().all())
-        ]
-        if not dropped:
-            return []
-        return [
-            f"Dropout was active in {', '.join(dropped)}: the weights shown are before dropout, and the check "
-            "against the layer's output is NaN"
-        ]
-
-
-def capture(
-    module_or_subject: "nn.Module | Subject",
-    inputs: "Inputs | Examples | np.ndarray[Any, Any]",
-    *,
-    cls_index: ClsIndex | None = None,
-    token_mask: TokenMask | None = None,
-    eval_mode: bool = True,
-) -> xr.Dataset:
-    """Return what CLS attends to and who attends to CLS in one forward pass, per layer and head.
-
-    The weights are those of the attention operation that really ran, before dropout. Gradients are off, and the
-    module is left as it was.
-
-    Args:
-        module_or_subject: Any module with self-attention inside, or what `clsight.load` returned.
-        inputs: For a module a tensor (`module(x)`), a tuple (`module(*inputs)`) or a mapping
-            (`module(**inputs)`); for a subject raw examples, which it prepares.
-        cls_index: Position of CLS in the sequence the encoder sees; negative from the end; or one per sample.
-            Default 0, or the subject's own.
-        token_mask: `[sample, token]`, True = real token; by default found as `clsight.Recorder` does.
-        eval_mode: Run in eval mode and restore each submodule's mode afterwards; False runs it as it is.
-
-    Returns:
-        A record (DESIGN.md, section 4) with `attends_to` and `attended_by` as
-        `[sample, layer, head, token]`, in [0, 1].
-
-    Raises:
-        CaptureError: If the inputs do not fit, no attention is found, or the self-check fails.
-
-    Example:
-        >>> import torch
-        >>> layer = torch.nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
-        >>> record = capture(torch.nn.TransformerEncoder(layer, 3), torch.randn(4, 5, 8))
-        >>> bool(abs(record.attends_to.sum("token") - 1).max() < 1e-6)
-        True
-    """
-    if isinstance(module_or_subject, nn.Module):
-        check_inputs(inputs)
-        recorder = Recorder(
-            module_or_subject, cls_index=0 if cls_index is None else cls_index, token_mask=token_mask
-        )
-        return _record_call(recorder, inputs, eval_mode=eval_mode)  # type: ignore[arg-type]
-    return _capture_subject(
-        module_or_subject, inputs, cls_index=cls_index, token_mask=token_mask, eval_mode=eval_mode
-    )
-
-
-def _capture_subject(
-    subject: "Subject",
-    raw: Any,
-    *,
-    cls_index: ClsIndex | None,
-    token_mask: TokenMask | None,
-    eval_mode: bool,
-) -> xr.Dataset:
-    position = subject.cls_index if cls_index is None else cls_index
-    if position is None:
-        raise CaptureError(
-            subject.name,
-            expected="a model with a CLS position",
-            got=f"strategy {subject.strategy}, which has none",
-            next_step="Pass cls_index= to look at an ordinary token as if it were CLS",
-        )
-    prepared = subject.prepare(raw)
-    check_inputs(prepared.inputs)
-    mask = prepared.token_mask if token_mask is None else token_mask
-    recorder = Recorder(subject.module, cls_index=position, token_mask=mask)
-    recorder._tokens = TokenMap(
-        prepared.token_text, prepared.token_kind, prepared.row, prepared.column, prepared.label
-    )
-    recorder._attributes.update(
-        model=subject.name,
-        strategy=subject.strategy,
-        seed=subject.seed,
-        checkpoint_sha256=subject.provenance.get("sha256", ""),
-    )
-    record = _record_call(recorder, prepared.inputs, eval_mode=eval_mode)
-    if "class" in record.dims and len(subject.classes) == record.sizes["class"]:
-        names = np.array(subject.classes, dtype=np.dtypes.StringDType())
-        record = record.assign_coords(class_name=("class", names))
-    return record
-
-
-def _record_call(recorder: Recorder, inputs: Inputs, *, eval_mode: bool) -> xr.Dataset:
-    """Run one forward pass under the recorder, and tell in one sentence where it failed."""
-    with _mode(recorder.module, eval_mode=eval_mode), recorder, torch.no_grad():
-        try:
-            call_module(recorder.module, inputs)
-        except (RuntimeError, ValueError, TypeError, IndexError, KeyError, AssertionError) as error:
-            name = recorder._path.innermost
-            raise CaptureError(
-                name or type(recorder.module).__name__,
-                expected="a forward pass that runs",
-                got=f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
-                if str(error)
-                else repr(error),
-                next_step="Check the shape and dtype of the inputs; the model fails without clsight too",
-            ) from error
-    return recorder.record
-
-
-@contextmanager
-def _mode(module: nn.Module, *, eval_mode: bool) -> Iterator[None]:
-    """Set eval mode if asked, and give every submodule its own mode back."""
-    modes = {submodule: submodule.training for submodule in module.modules()}
-    if eval_mode:
-        module.eval()
-    try:
-        yield
-    finally:
-        for submodule, training in modes.items():
-            submodule.training = training
-
 
 def _original(module: nn.Module) -> nn.Module:
-    """Return the module whose Python code runs: the one inside `torch.compile`; scripted modules are refused."""
+    """Return the module whose Python code runs: inside `torch.compile`; scripted modules are refused."""
     if isinstance(module, torch.jit.ScriptModule):
         raise CaptureError(
             type(module).__name__,
@@ -360,18 +235,3 @@ def _no_attention(module: str, skipped: list[str]) -> CaptureError:
         got=got,
         next_step="Check that the module runs attention in Python, outside compiled or scripted code",
     )
-
-
-def _ignored_mask_note(forward: ForwardPass) -> Mapping[str, Any] | list[str]:
-    """Return a note if tokens that are called padding receive attention from CLS."""
-    padding = ~forward.token_mask
-    worst = [
-        float(layer.view.row.amax(dim=1)[padding].amax()) if bool(padding.any()) else 0.0
-        for layer in forward.layers
-    ]
-    if max(worst) <= 1e-6:
-        return []
-    layer = forward.names[int(np.argmax(worst))]
-    return [
-        f"The mask calls {int(padding.sum())} tokens padding, but CLS puts up to {max(worst):.2g} on one in {layer}"
-    ]

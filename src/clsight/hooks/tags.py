@@ -1,8 +1,8 @@
 """Which product gave the scores that a softmax turned into weights? Tags on tensors, for explicit attention.
 
 A model that writes attention out multiplies queries with keys, changes the scores (scale, mask, bias, view),
-takes a softmax, perhaps drops weights, and multiplies with values. `Tags` remembers, for tensors that are alive,
-what they are in that chain. Nothing is attached to the model's own tensors.
+takes a softmax, perhaps drops weights, and multiplies with values. `Tags` remembers, for tensors that are
+alive, what they are in that chain. Nothing is attached to the model's own tensors.
 """
 
 from dataclasses import dataclass
