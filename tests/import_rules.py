@@ -10,7 +10,7 @@ from pathlib import Path
 STAGES = (
     {"errors", "schema"},
     {"cls_token", "cls_strategy", "model_config", "models"},
-    {"loading"},
+    {"checkpoints", "saving", "preparation", "loading"},
     {"hooks"},
     {"records"},
     {"analysis"},
@@ -21,13 +21,13 @@ STAGES = (
 )
 """A stage imports itself and what stands above it. `clsight` is the package's own `__init__.py`."""
 
-_TORCH_SIDE = {"cls_token", "cls_strategy", "model_config", "models", "loading", "hooks"}
+_MODELS, _LOADING = STAGES[1], STAGES[2]
 ZONES = {
-    "torch": _TORCH_SIDE,
+    "torch": _MODELS | _LOADING | {"hooks"},
     "torchvision": set[str](),
-    "transformers": {"loading"},
-    "timm": {"loading"},
-    "safetensors": {"models", "loading"},
+    "transformers": _LOADING,
+    "timm": _LOADING,
+    "safetensors": _LOADING,
     "plotly": {"figures", "clsight_app"},
     "dash": {"clsight_app"},
     "dash_mantine_components": {"clsight_app"},

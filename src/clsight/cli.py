@@ -1,0 +1,185 @@
+"""The terminal commands: `clsight app`, `clsight capture`, `clsight show`.
+
+Each command imports what it needs when it runs, so that `clsight --help` answers at once. A problem that
+clsight knows ends in one sentence on stderr and exit code 2.
+"""
+
+import os
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import click
+
+from clsight import __version__
+from clsight.errors import AppError, CheckpointError, ClsightError, RecordError, did_you_mean
+
+_APP_PACKAGES = ("dash", "dash_mantine_components", "waitress")
+_EXAMPLES = """\b
+Examples:
+  clsight app                                           Look at the sample models.
+  clsight app my-model other-model                      Look at your own, and compare.
+  clsight capture digits-learned --out digits.zarr.zip  Save what [CLS] saw.
+  clsight show digits.zarr.zip                          Summarize it.
+"""
+_DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY")
+
+
+class _Sentence(click.ClickException):
+    """A problem shown as one sentence on stderr."""
+
+    exit_code = 2
+
+
+class _Group(click.Group):
+    """A group whose commands end in a sentence, not in a traceback, when clsight knows the problem."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ClsightError as error:
+            raise _Sentence(str(error)) from error
+
+
+@click.group(
+    cls=_Group,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=_EXAMPLES,
+)
+@click.version_option(__version__, message="clsight %(version)s")
+def main() -> None:
+    """See what your [CLS] token sees.
+
+    clsight shows what the [CLS] position of a transformer encoder attends to and who attends to it,
+    per layer and head, exactly as the model computed it.
+
+    A MODEL is a model folder, or the name of a sample model.
+    """
+
+
+@main.command()
+@click.argument("models", metavar="[MODEL]...", nargs=-1)
+@click.option("--host", metavar="HOST", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port",
+    metavar="PORT",
+    type=click.IntRange(1, 65535),
+    default=8050,
+    show_default=True,
+    help="Port to listen on.",
+)
+@click.option("--no-browser", is_flag=True, help="Print the address, but open no browser.")
+def app(models: tuple[str, ...], host: str, port: int, no_browser: bool) -> None:
+    """Look at models in the browser.
+
+    Serves the dashboard on this machine until Ctrl+C, over each MODEL, or over the sample models when
+    none is named. Opens a browser where there is a display.
+    """
+    _require_app_packages()
+    from clsight_app import serve
+
+    paths = [_model_path(model) for model in models] if models else _sample_models()
+    serve(paths, host=host, port=port, open_browser=not no_browser and _has_display())
+
+
+@main.command()
+@click.argument("model")
+@click.option(
+    "--out", metavar="FILE", required=True, type=click.Path(path_type=Path), help="Record to write."
+)
+@click.option("--examples", metavar="N", type=click.IntRange(min=1), help="Capture the first N only.")
+def capture(model: str, out: Path, examples: int | None) -> None:
+    """Run a model on its own examples and save the record.
+
+    Loads MODEL, runs it on the examples in its folder, and writes what [CLS] saw to FILE, a name that
+    ends in .zarr.zip. FILE appears only when it is complete; an older one is replaced.
+    """
+    import clsight
+
+    subject = clsight.load(_model_path(model))
+    record = clsight.capture(subject, _first_examples(subject, model, examples))
+    clsight.save_record(record, out)
+    sizes = (f"{record.sizes[dim]} {dim}s" for dim in ("sample", "layer", "head", "token"))
+    click.echo(f"Saved {out}: {subject.name}, {', '.join(sizes)}, {out.stat().st_size / 1e3:.0f} kB.")
+
+
+@main.command()
+@click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
+def show(file: Path) -> None:
+    """Summarize a saved record in the terminal.
+
+    Prints what FILE holds and, for each layer, averaged over examples and heads: how spread out the
+    attention of [CLS] is, how much it keeps for itself, how much it receives, and its top tokens.
+    """
+    from clsight.records import open_record
+    from clsight.summary import summary_lines
+
+    if file.is_dir():
+        raise RecordError(
+            str(file),
+            expected="a record file",
+            got="a folder",
+            next_step=f"If it is a model, record it first: clsight capture {file} --out {file.name}.zarr.zip",
+        )
+    for line in summary_lines(open_record(file)):
+        click.echo(line)
+
+
+def _require_app_packages() -> None:
+    missing = [name for name in _APP_PACKAGES if find_spec(name) is None]
+    if missing:
+        raise AppError(
+            "clsight app",
+            expected=f"the packages {', '.join(_APP_PACKAGES)}",
+            got=f"no {', '.join(missing)}",
+            next_step="Install them with: pip install 'clsight[app]'",
+        )
+
+
+def _has_display() -> bool:
+    """Tell whether a browser window could open here."""
+    return sys.platform in ("darwin", "win32") or any(os.environ.get(name) for name in _DISPLAYS)
+
+
+def _sample_models() -> list[Path]:
+    from clsight.loading import sample_models_dir
+
+    folders = (config.parent for config in sample_models_dir().glob("*/config.json"))
+    # The model whose CLS was learned comes first: it is what the others are compared with.
+    return sorted(folders, key=lambda folder: (not folder.name.endswith("-learned"), folder.name))
+
+
+def _model_path(model: str) -> Path:
+    """Return the path a MODEL names: a path that exists, else the sample model of that name."""
+    path = Path(model)
+    if path.exists():
+        return path
+    samples = {sample.name: sample for sample in _sample_models()}
+    if model in samples:
+        return samples[model]
+    raise CheckpointError(
+        model,
+        expected="a model folder, or the name of a sample model",
+        got="neither",
+        next_step=did_you_mean(model, samples),
+    )
+
+
+def _first_examples(subject: Any, model: str, count: int | None) -> Any:
+    """Return the first `count` examples of a subject, or all of them."""
+    if subject.examples is None or len(subject.examples) == 0:
+        raise CheckpointError(
+            model,
+            expected="a model folder with examples",
+            got="none",
+            next_step="Put an examples file into the folder, or capture your own inputs with clsight.capture",
+        )
+    if count is not None and count > len(subject.examples):
+        raise CheckpointError(
+            model,
+            expected=f"at most {len(subject.examples)} examples, as many as the folder holds",
+            got=f"--examples {count}",
+            next_step="Choose a smaller number, or leave --examples out to capture all",
+        )
+    return subject.examples[:count]
