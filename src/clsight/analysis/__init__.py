@@ -1,0 +1,43 @@
+"""Measures: what the CLS row and column of a record say, as labeled arrays.
+
+Each measure is one file in this folder, found on import: it decorates its function with `registry.measure`,
+which lists it in `MEASURES` and makes it available here by name. No torch, no plotly: a record is enough.
+"""
+
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import Any
+
+from clsight.analysis.differences import difference
+from clsight.analysis.means import mean_attended_by, mean_attends_to
+from clsight.analysis.ranking import top_tokens
+from clsight.analysis.registry import MEASURES, Measure
+from clsight.analysis.self_attention import cls_self_attention
+from clsight.analysis.spread import effective_tokens, entropy
+from clsight.analysis.uniform_share import lift
+from clsight.errors import did_you_mean
+
+__all__ = [
+    "MEASURES",
+    "Measure",
+    "cls_self_attention",
+    "difference",
+    "effective_tokens",
+    "entropy",
+    "lift",
+    "mean_attended_by",
+    "mean_attends_to",
+    "top_tokens",
+]
+
+for _module in iter_modules(__path__):
+    import_module(f"{__name__}.{_module.name}")
+
+
+def __getattr__(name: str) -> Any:
+    """Return a measure from a file that this page does not name (PEP 562)."""
+    if name in MEASURES:
+        return MEASURES[name].function
+    raise AttributeError(
+        f"module {__name__!r} has no attribute {name!r}. {did_you_mean(name, [*__all__, *MEASURES])}"
+    )

@@ -1,0 +1,79 @@
+"""What all measures start from: the CLS row or column of a record, and which of its entries count."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import xarray as xr
+
+from clsight.errors import RecordError, did_you_mean
+from clsight.records.checking import need
+from clsight.schema import DIRECTIONS, Direction
+
+
+def weights_of(record: xr.Dataset, direction: Direction, *, asked_by: str) -> xr.DataArray:
+    """Return the CLS row or column in float64, NaN at tokens that do not count.
+
+    What counts are the real tokens; in the column, those that have a query.
+
+    Args:
+        record: A plain or stacked record, or any selection of it that keeps `token`.
+        direction: `attends_to` (the row, sums to 1) or `attended_by` (the column, each entry in [0, 1]).
+        asked_by: The function that needs them; the subject of messages.
+
+    Raises:
+        RecordError: If `direction` is unknown, or the record lacks the variable, its mask or `token`.
+    """
+    if direction not in DIRECTIONS:
+        raise RecordError(
+            asked_by,
+            expected="a known `direction`",
+            got=repr(direction),
+            next_step=did_you_mean(str(direction), DIRECTIONS),
+        )
+    weights = need(record, direction, asked_by=asked_by)
+    mask = need(record, "token_mask", asked_by=asked_by)
+    if "token" not in weights.dims:
+        raise RecordError(
+            asked_by,
+            expected="a record with a `token` dimension",
+            got=f"dims ({', '.join(map(str, weights.dims))})",
+            next_step="Select tokens after this function, not before",
+        )
+    return weights.astype(np.float64).where(mask)
+
+
+def token_count(record: xr.Dataset, *, asked_by: str) -> xr.DataArray:
+    """Return how many real tokens each sample has, [CLS] included."""
+    return need(record, "token_mask", asked_by=asked_by).sum("token").astype(np.float64)
+
+
+def cls_position(record: xr.Dataset, *, asked_by: str) -> int:
+    """Return the label of [CLS] on the `token` dimension."""
+    index = record.attrs.get("cls_index")
+    if not isinstance(index, int) or index not in record["token"].values:
+        raise RecordError(
+            asked_by,
+            expected="a record that holds [CLS]: attributes with `cls_index`, and that token",
+            got=f"cls_index {index!r} and {record.sizes.get('token', 0)} tokens",
+            next_step="Select tokens after this function, and keep the attributes of the record",
+        )
+    return index
+
+
+def checked_dims(array: xr.DataArray, over: str | Sequence[str], *, asked_by: str) -> list[str]:
+    """Return the dims of `over` that the array still has; a dim selected down to one label is skipped."""
+    names = [over] if isinstance(over, str) else list(over)
+    for name in names:
+        if name not in array.dims and name not in array.coords:
+            raise RecordError(
+                asked_by,
+                expected=f"`over` among the dims ({', '.join(map(str, array.dims))})",
+                got=repr(name),
+                next_step=did_you_mean(str(name), map(str, array.dims)),
+            )
+    return [name for name in names if name in array.dims]
+
+
+def named(array: xr.DataArray, name: str, *, long_name: str, units: str = "") -> xr.DataArray:
+    """Return the array under the name of its measure, with the words a figure puts on its axis."""
+    return array.rename(name).assign_attrs(long_name=long_name, units=units)

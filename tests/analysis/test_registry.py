@@ -1,0 +1,90 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import clsight
+from clsight import analysis
+from clsight.analysis import MEASURES
+from hand_made import word_record
+
+SELECTIONS = [
+    {"sample": 1},
+    {"layer": [2, 0]},
+    {"head": 3},
+    {"sample": 0, "layer": 1, "head": 2},
+]
+
+
+def test_measures_lists_every_measure_of_version_one():
+    assert set(MEASURES) == {
+        "entropy",
+        "effective_tokens",
+        "cls_self_attention",
+        "lift",
+        "mean_attends_to",
+        "mean_attended_by",
+    }
+
+
+@pytest.mark.parametrize("name", list(MEASURES))
+def test_measure_describes_itself(name):
+    described = MEASURES[name]
+    assert getattr(analysis, name) is described.function
+    assert described.question.endswith("?")
+    assert described.definition
+    assert described.range
+    assert described.trust.endswith(".")
+
+
+@pytest.mark.parametrize("name", list(MEASURES))
+def test_measure_needs_exactly_the_variables_it_lists(name):
+    described, record = MEASURES[name], word_record().record
+    result = described.function(record[[*described.needs]].assign_attrs(record.attrs))
+    assert result.dims == described.dims
+    assert result.name == name
+    assert result.attrs["long_name"]
+    assert result.attrs["units"] == described.unit
+    for needed in described.needs:
+        with pytest.raises(clsight.RecordError, match=f"`{name}`: expected a record with `{needed}`"):
+            described.function(record.drop_vars(needed))
+
+
+@pytest.mark.parametrize("selection", SELECTIONS)
+@pytest.mark.parametrize("name", list(MEASURES))
+def test_measure_of_a_selection_is_the_selection_of_the_measure(name, selection):
+    described, function = MEASURES[name], MEASURES[name].function
+    stacked = clsight.stack({"a": word_record(seed=1).record, "b": word_record(seed=2).record})
+    for record in (word_record().record, stacked, stacked.sel(strategy="b")):
+        left = {dim: at for dim, at in selection.items() if dim in described.dims}
+        averaged = {dim: [at] for dim, at in selection.items() if dim not in described.dims}
+        expected = function(record.isel(averaged)).isel(left)
+        by_position, by_label = function(record.isel(selection)), function(record.sel(selection))
+        np.testing.assert_allclose(by_position, expected, rtol=1e-12)
+        np.testing.assert_array_equal(by_position, by_label)
+
+
+def test_a_new_file_in_the_folder_is_a_new_measure(tmp_path):
+    (tmp_path / "largest_weight.py").write_text(
+        "from clsight.analysis.registry import measure\n"
+        "@measure(question='q?', definition='d', unit='', range='0 to 1', paper='', trust='t.',\n"
+        "         needs=('attends_to',), dims=('sample', 'layer', 'head'))\n"
+        "def largest(record):\n"
+        "    return record['attends_to'].max('token')\n"
+    )
+    program = (
+        "import sys, importlib.util as u\n"
+        "name = 'clsight.analysis'\n"
+        "spec = u.find_spec(name)\n"
+        f"spec.submodule_search_locations.append({str(tmp_path)!r})\n"
+        "module = u.module_from_spec(spec); sys.modules[name] = module; spec.loader.exec_module(module)\n"
+        "assert 'largest' in module.MEASURES\n"
+        "assert module.largest is module.MEASURES['largest'].function\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_an_unknown_measure_names_the_nearest():
+    with pytest.raises(AttributeError, match="Did you mean `entropy`"):
+        _ = analysis.entropi
