@@ -1,4 +1,4 @@
-"""The terminal summary shows the numbers of the record, recomputed here from dense attention by slow loops."""
+"""The terminal summary shows the numbers of the record, recomputed here from dense attention in loops."""
 
 import math
 
@@ -87,15 +87,15 @@ def test_column_is_a_dash_where_the_record_has_no_cls_column() -> None:
 
 
 def test_stacked_record_gives_a_table_for_each_member() -> None:
-    one, other = patch_record(seed=0), patch_record(seed=5)
-    stacked = clsight.stack({"learned": one.record, "zeros": other.record})
-    lines = list(summary_lines(stacked))
-    assert [line.split(":")[0] for line in lines if line.startswith("strategy")] == [
-        "strategy learned",
-        "strategy zeros",
+    one = patch_record(seed=0, name="digits-learned").record
+    other = patch_record(seed=5, name="digits-zeros").record.assign_attrs(strategy="zeros")
+    lines = list(summary_lines(clsight.stack({"learned": one, "zeros": other})))
+    assert [line for line in lines if line.startswith("strategy")] == [
+        "strategy learned: digits-learned (strategy learned, seed 7)",
+        "strategy zeros: digits-zeros (strategy zeros, seed 7)",
     ]
     tables = [line for line in lines if "patch" in line]
-    alone = [line for made in (one, other) for line in summary_lines(made.record) if "patch" in line]
+    alone = [line for record in (one, other) for line in summary_lines(record) if "patch" in line]
     assert tables == alone
 
 
