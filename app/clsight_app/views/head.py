@@ -1,0 +1,99 @@
+"""The numbers of one head on one example, and what the model answered."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+
+from clsight import analysis
+from clsight.schema import Direction
+from clsight_app.views.wording import percent, token_name
+
+
+@dataclass(frozen=True)
+class NamedNumber:
+    """A line of a table: what it is, how much, and the unit or a remark."""
+
+    name: str
+    value: str
+    remark: str = ""
+
+
+def head_numbers(record: xr.Dataset, *, layer: int, head: int) -> list[NamedNumber]:
+    """Return the numbers of one head: how spread its row is, what it keeps, what it receives.
+
+    Args:
+        record: The record of one example.
+        layer: Index of the layer.
+        head: Index of the head.
+    """
+    one = record.isel(sample=[0], layer=[layer], head=[head])
+    tokens = int(one["token_mask"].sum())
+    lifts = analysis.lift(one).isel(sample=0, layer=0, head=0)
+    most = int(lifts.fillna(-1).argmax("token"))
+    numbers = [
+        NamedNumber("Entropy", f"{analysis.entropy(one).item():.2f}", f"nats, of {np.log(tokens):.2f}"),
+        NamedNumber("Effective tokens", f"{analysis.effective_tokens(one).item():.1f}", f"of {tokens}"),
+        NamedNumber("CLS to itself", percent(analysis.cls_self_attention(one).item()), "of its attention"),
+        NamedNumber(
+            "Largest lift", f"{float(lifts[most]):.1f}", f"× even share, {token_name(_example(record), most)}"
+        ),
+    ]
+    if "attended_by" in one:
+        received = analysis.mean_attended_by(one).item()
+        numbers.append(NamedNumber("Others to CLS", percent(received), "of theirs, on average"))
+    return numbers
+
+
+def top_tokens(
+    record: xr.Dataset, *, layer: int, head: int, direction: Direction, count: int = 5
+) -> list[NamedNumber]:
+    """Return the tokens with the largest weights of one head, the largest first.
+
+    Args:
+        record: The record of one example.
+        layer: Index of the layer.
+        head: Index of the head.
+        direction: The row (`attends_to`) or the column (`attended_by`).
+        count: How many at most.
+    """
+    one = record.isel(sample=[0], layer=[layer], head=[head])
+    top = analysis.top_tokens(one, count, direction=direction).isel(sample=0, layer=0, head=0)
+    return [
+        NamedNumber(token_name(_example(record), int(position)), percent(float(weight)))
+        for position, weight in zip(top["position"].values, top["weight"].values, strict=True)
+        if position >= 0
+    ]
+
+
+def prediction(record: xr.Dataset) -> list[NamedNumber]:
+    """Return the predicted class with its probability, and the true one if it is known.
+
+    Args:
+        record: The record of one example.
+
+    Returns:
+        Nothing where the model does not classify.
+    """
+    if "logits" not in record:
+        return []
+    logits = record["logits"].isel(sample=0).values.astype(np.float64)
+    probabilities = np.exp(logits - logits.max())
+    probabilities /= probabilities.sum()
+    best = int(probabilities.argmax())
+    lines = [
+        NamedNumber("Prediction", class_name(record, best), f"probability {percent(probabilities[best])}")
+    ]
+    if "label" in record.coords:
+        label = int(record["label"].isel(sample=0))
+        lines.append(NamedNumber("True label", class_name(record, label), "" if label == best else "differs"))
+    return lines
+
+
+def class_name(record: xr.Dataset, index: int) -> str:
+    """Return the name of a class, its number where the record has no names."""
+    return str(record["class_name"].values[index]) if "class_name" in record.coords else str(index)
+
+
+def _example(record: xr.Dataset) -> xr.Dataset:
+    return record.isel(sample=0)

@@ -1,0 +1,31 @@
+"""How numbers and tokens are written on a page: units named, the same digits in each place."""
+
+import math
+
+import xarray as xr
+
+_LONGEST_NAME = 80
+
+
+def percent(share: float) -> str:
+    """Return a share in 0 .. 1 as a percentage, such as `42 %`; below 10 % with one decimal."""
+    if math.isnan(share):
+        return "none"
+    hundredths = 100 * share
+    return f"{hundredths:.0f} %" if hundredths >= 9.95 else f"{hundredths:.1f} %"
+
+
+def token_name(record: xr.Dataset, position: int) -> str:
+    """Return what the token at a position is called in sentences and tables.
+
+    Args:
+        record: The record of one example, `sample` already selected.
+        position: Index of the token.
+    """
+    token = record.isel(token=position)
+    kind, text = str(token["token_kind"].values), str(token["token_text"].values)
+    if kind == "cls":
+        return "CLS itself"
+    if kind == "patch" and "row" in token.coords:
+        return f"patch row {int(token['row'])}, column {int(token['column'])}"
+    return text if len(text) <= _LONGEST_NAME else f"{text[:_LONGEST_NAME]}…"
