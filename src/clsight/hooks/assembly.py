@@ -10,7 +10,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from torch import Tensor
 
-import clsight
+from clsight import __version__
 from clsight.errors import CaptureError
 from clsight.hooks.cls_view import ClsView
 from clsight.schema import SCHEMA_VERSION
@@ -154,13 +154,13 @@ def _attributes(
     positions = sorted(set(cls_index.tolist()))
     return {
         "schema_version": SCHEMA_VERSION,
-        "clsight_version": clsight.__version__,
+        "clsight_version": __version__,
         "cls_index": positions[0] if len(positions) == 1 else cls_index.tolist(),
         "dtype": str(first.dtype).removeprefix("torch."),
         "device": first.view.row.device.type,
         "kernel": [layer.view.kernel for layer in forward.layers],
         "sequence_length": int(first.view.row.shape[-1]),
-        "versions": {"torch": torch.__version__, "numpy": np.__version__, "xarray": xr.__version__},
+        "versions": {"torch": str(torch.__version__), "numpy": np.__version__, "xarray": xr.__version__},
         "absent": dict(forward.absent),
         "notes": list(forward.notes),
         **given,
