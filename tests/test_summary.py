@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import clsight
-from clsight.summary import summary_lines, text_shares
+from clsight.summary import counts, summary_lines, text_shares
 from hand_made import HandMade, patch_record, word_record
 
 
@@ -72,6 +72,18 @@ def test_summary_names_sizes_and_the_largest_self_check_error() -> None:
     assert "digits" in text.splitlines()[0]
     assert "2 examples, 3 layers, 4 heads, 7 tokens; [CLS] is token 0" in text
     assert f"Largest self-check error: 3.0e-07, in {record['layer_name'].values[2]}" in text
+
+
+def test_summary_counts_one_without_a_plural() -> None:
+    assert (
+        counts(patch_record().record.isel(sample=[0], layer=[1])) == "1 example, 1 layer, 4 heads, 7 tokens"
+    )
+
+
+def test_summary_says_what_evenly_spread_attention_would_be_unless_lengths_differ() -> None:
+    even = "Evenly spread attention would be 1.946 nats, 0.143 for each token"  # ln 7 and 1/7
+    assert even in list(summary_lines(patch_record().record))
+    assert "Evenly spread" not in "".join(summary_lines(word_record().record))
 
 
 def test_summary_gives_the_reason_where_there_is_no_self_check() -> None:

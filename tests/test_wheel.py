@@ -12,7 +12,7 @@ import pytest
 from serving import fetch, free_port, server
 
 ROOT = Path(__file__).resolve().parents[1]
-STRATEGIES = ("learned", "zeros", "fixed_random", "random_per_forward")
+SAMPLES = ("learned", "zeros", "fixed-random", "random-per-forward")
 
 CAPTURE = """
 import json
@@ -60,8 +60,7 @@ def test_wheel_holds_both_packages_and_the_sample_models_but_no_script(wheel: Pa
     assert {"clsight/py.typed", "clsight_app/py.typed", "clsight/cli.py", "clsight_app/__init__.py"} <= set(
         names
     )
-    for strategy in STRATEGIES:
-        assert f"clsight/sample_models/digits-{strategy}/model.safetensors" in names
+    assert {f"clsight/sample_models/digits-{name}/model.safetensors" for name in SAMPLES} <= set(names)
     assert any(name.startswith("clsight_app/assets/") for name in names)
     assert [
         name for name in names if name.startswith("clsight/sample_models/") and name.endswith(".py")

@@ -96,12 +96,14 @@ def capture(model: str, out: Path, examples: int | None) -> None:
     ends in .zarr.zip. FILE appears only when it is complete; an older one is replaced.
     """
     import clsight
+    from clsight.records.storing import check_target
+    from clsight.summary import counts
 
+    check_target(out)  # before the work rather than after it
     subject = clsight.load(_model_path(model))
     record = clsight.capture(subject, _first_examples(subject, model, examples))
     clsight.save_record(record, out)
-    sizes = (f"{record.sizes[dim]} {dim}s" for dim in ("sample", "layer", "head", "token"))
-    click.echo(f"Saved {out}: {subject.name}, {', '.join(sizes)}, {out.stat().st_size / 1e3:.0f} kB.")
+    click.echo(f"Saved {out}: {subject.name}, {counts(record)}, {out.stat().st_size / 1e3:.0f} kB.")
 
 
 @main.command()

@@ -40,6 +40,12 @@ def summary_lines(record: xr.Dataset) -> Iterator[str]:
             yield f"Note: {_printable(note)}"
 
 
+def counts(record: xr.Dataset) -> str:
+    """Return how many examples, layers, heads and tokens a record has, in words."""
+    words = ((record.sizes[dim], word) for dim, word in _COUNTED.items())
+    return ", ".join(f"{count} {word}{'' if count == 1 else 's'}" for count, word in words)
+
+
 def text_shares(record: xr.Dataset) -> xr.DataArray:
     """Return the share of the CLS row that falls on each token text, mean over samples and heads.
 
@@ -79,8 +85,10 @@ def _head(title: str, record: xr.Dataset) -> Iterator[str]:
     made += [f"seed {attributes['seed']}"] if attributes.get("seed") is not None else []
     model = str(attributes.get("model") or "a model without a name")
     yield _printable(title + model + (f" ({', '.join(made)})" if made else ""))
-    counts = (f"{record.sizes[dim]} {word}{'s' * (record.sizes[dim] != 1)}" for dim, word in _COUNTED.items())
-    yield f"{', '.join(counts)}; [CLS] is token {attributes['cls_index']}"
+    yield f"{counts(record)}; [CLS] is token {attributes['cls_index']}"
+    if bool(record["token_mask"].all()):
+        tokens = record.sizes["token"]
+        yield f"Evenly spread attention would be {np.log(tokens):.3f} nats, {1 / tokens:.3f} for each token"
     yield _self_check(record)
 
 

@@ -43,7 +43,7 @@ def save_record(record: xr.Dataset, path: str | os.PathLike[str]) -> Path:
         RecordError: If the record breaks the schema, the path is unsuitable, or the disk refuses.
     """
     target = Path(path)
-    _check_target(target)
+    check_target(target)
     check(record, where=f"Saving {target}")
     try:
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as work:
@@ -89,7 +89,8 @@ def open_record(path: str | os.PathLike[str]) -> xr.Dataset:
     return record
 
 
-def _check_target(target: Path) -> None:
+def check_target(target: Path) -> None:
+    """Raise unless a record could be written to this path, as far as one can tell without writing."""
     if not target.name.endswith(SUFFIX) or target.name == SUFFIX:
         raise RecordError(
             str(target),
