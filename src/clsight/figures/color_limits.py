@@ -1,0 +1,43 @@
+"""How far the color scale of weights reaches, so that one large weight does not leave the rest in the dark."""
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from clsight.analysis.weights import weights_of
+from clsight.figures.view import check_direction
+from clsight.schema import Direction
+
+_FEW = 200
+_QUANTILE = 0.995
+_SMALLEST = 1e-6
+
+
+def color_limit(record: xr.Dataset, *, direction: Direction = "attends_to") -> float:
+    """Return one upper end of the color scale for all figures of a record, to be passed as their `zmax`.
+
+    [CLS]'s own entry is left out, since it is often much larger than the rest; of many weights the largest 0.5 %
+    are left out too. What lies above is drawn in the last color, and the color bar says so.
+
+    Args:
+        record: A plain or stacked record, or a selection of it: the limit covers all that is in it.
+        direction: `attends_to` or `attended_by`.
+
+    Returns:
+        A weight in (0, 1].
+    """
+    check_direction(direction, asked_by="color_limit")
+    weights = weights_of(record, direction, asked_by="color_limit")
+    return limit_of(
+        np.moveaxis(weights.values, weights.dims.index("token"), -1), int(record.attrs["cls_index"])
+    )
+
+
+def limit_of(weights: NDArray[np.floating], cls: int) -> float:
+    """Return the upper end of the color scale for weights [..., token], [CLS] left out where there is more."""
+    others = np.delete(weights, cls, axis=-1) if weights.shape[-1] > 1 else weights
+    values = others[np.isfinite(others)]
+    if not values.size:
+        return 1.0
+    largest = np.quantile(values, _QUANTILE) if values.size > _FEW else values.max()
+    return max(float(largest), _SMALLEST)
