@@ -90,7 +90,9 @@ def attention_of_one_sample(module, query, key, value, *, blocked):
     """
     width = module.embed_dim
     weight = module.in_proj_weight.detach().double().numpy()
-    bias = np.zeros(3 * width) if module.in_proj_bias is None else module.in_proj_bias.detach().double().numpy()
+    bias = (
+        np.zeros(3 * width) if module.in_proj_bias is None else module.in_proj_bias.detach().double().numpy()
+    )
     q = query @ weight[:width].T + bias[:width]
     k = key @ weight[width : 2 * width].T + bias[width : 2 * width]
     v = value @ weight[2 * width :].T + bias[2 * width :]
@@ -109,15 +111,15 @@ def attention_of_one_sample(module, query, key, value, *, blocked):
             scores = np.array([q[i, part] @ k[j, part] for j in range(len(k))]) / math.sqrt(size)
             weights[head, i] = softmax(np.where(blocked[i], -np.inf, scores))
             merged[i, part] = weights[head, i] @ v[:, part]
-    return weights, linear(module.out_proj, merged)
+    return weights, affine(module.out_proj, merged)
 
 
-def linear(module, features):
+def affine(module, features):
     result = features @ module.weight.detach().double().numpy().T
     return result if module.bias is None else result + module.bias.detach().double().numpy()
 
 
-def layer_norm(module, features):
+def normalized(module, features):
     centered = features - features.mean(-1, keepdims=True)
     result = centered / np.sqrt((centered**2).mean(-1, keepdims=True) + module.eps)
     result = result * module.weight.detach().double().numpy()
@@ -134,15 +136,84 @@ def encoder_weights(encoder, inputs, *, padding, blocked):
     for states, padded in zip(inputs.astype(np.float64), padding, strict=True):
         every_layer = []
         for layer in encoder.layers:
-            normed = layer_norm(layer.norm1, states) if layer.norm_first else states
+            normed = normalized(layer.norm1, states) if layer.norm_first else states
             weights, mixed = attention_of_one_sample(
                 layer.self_attn, normed, normed, normed, blocked=blocked | padded[None, :]
             )
             every_layer.append(weights)
-            states = states + mixed if layer.norm_first else layer_norm(layer.norm1, states + mixed)
-            normed = layer_norm(layer.norm2, states) if layer.norm_first else states
-            hidden = np.maximum(linear(layer.linear1, normed), 0)
-            states = states + linear(layer.linear2, hidden)
-            states = states if layer.norm_first else layer_norm(layer.norm2, states)
+            states = states + mixed if layer.norm_first else normalized(layer.norm1, states + mixed)
+            normed = normalized(layer.norm2, states) if layer.norm_first else states
+            hidden = np.maximum(affine(layer.linear1, normed), 0)
+            states = states + affine(layer.linear2, hidden)
+            states = states if layer.norm_first else normalized(layer.norm2, states)
         every_sample.append(every_layer)
     return np.array(every_sample)
+
+
+# --- the classifier: weights by name in float64, one sample: tokens [token, width] and mask [token] ---
+
+
+def layer_norm(x, weights, name):
+    centered = x - x.mean()
+    scaled = centered / math.sqrt((centered**2).mean() + 1e-5)
+    return scaled * weights[f"{name}.weight"] + weights.get(f"{name}.bias", 0.0)
+
+
+def linear(x, weights, name):
+    return weights[f"{name}weight"] @ x + weights.get(f"{name}bias", 0.0)
+
+
+def self_attention(tokens, mask, weights, name, heads):
+    """Return the attention's output for one sample, [token, width], head by head and query by query."""
+    width = tokens.shape[1]
+    size = width // heads
+    query, key, value = np.split(
+        np.stack([linear(token, weights, f"{name}.in_proj_") for token in tokens]), 3, axis=1
+    )
+    merged = np.zeros_like(tokens)
+    for head in range(heads):
+        part = slice(head * size, (head + 1) * size)
+        for i in range(len(tokens)):
+            scores = [query[i, part] @ key[j, part] / math.sqrt(size) for j in range(len(tokens))]
+            exponentials = [math.exp(score) if mask[j] else 0.0 for j, score in enumerate(scores)]
+            for j in range(len(tokens)):
+                merged[i, part] += exponentials[j] / sum(exponentials) * value[j, part]
+    return np.stack([linear(token, weights, f"{name}.out_proj.") for token in merged])
+
+
+def feed_forward(token, weights, name):
+    inner = linear(token, weights, f"{name}.linear1.")
+    inner = np.array([0.5 * x * (1 + math.erf(x / math.sqrt(2))) for x in inner])  # exact GELU
+    return linear(inner, weights, f"{name}.linear2.")
+
+
+def encoded(tokens, mask, weights, *, layers, heads, norm):
+    """Return the last layer's states of one sample, [token, width]; [CLS] and positions are in `tokens`."""
+    x = tokens.astype(np.float64)
+    for layer in range(layers):
+        name = f"encoder.layers.{layer}"
+        if norm == "pre":
+            normed = np.stack([layer_norm(token, weights, f"{name}.norm1") for token in x])
+            x = x + self_attention(normed, mask, weights, f"{name}.self_attn", heads)
+            normed = [layer_norm(token, weights, f"{name}.norm2") for token in x]
+            x = x + np.stack([feed_forward(token, weights, name) for token in normed])
+        else:
+            x = x + self_attention(x, mask, weights, f"{name}.self_attn", heads)
+            x = np.stack([layer_norm(token, weights, f"{name}.norm1") for token in x])
+            x = x + np.stack([feed_forward(token, weights, name) for token in x])
+            x = np.stack([layer_norm(token, weights, f"{name}.norm2") for token in x])
+    if norm == "pre":
+        x = np.stack([layer_norm(token, weights, "encoder.norm") for token in x])
+    return x
+
+
+def patches_of(image, size):
+    """Return the patches of one image, row by row, each flattened, [time, pixel]."""
+    rows, columns = image.shape[0] // size[0], image.shape[1] // size[1]
+    return np.stack(
+        [
+            [image[row * size[0] + i, column * size[1] + j] for i in range(size[0]) for j in range(size[1])]
+            for row in range(rows)
+            for column in range(columns)
+        ]
+    )
