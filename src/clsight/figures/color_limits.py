@@ -1,10 +1,10 @@
-"""How far the color scale of weights reaches, so that one large weight does not leave the rest in the dark."""
+"""How far the color scale of weights reaches, so that one large weight does not hide all others."""
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from clsight.analysis.weights import weights_of
+from clsight.analysis.weights import cls_position, weights_of
 from clsight.figures.view import check_direction
 from clsight.schema import Direction
 
@@ -16,8 +16,8 @@ _SMALLEST = 1e-6
 def color_limit(record: xr.Dataset, *, direction: Direction = "attends_to") -> float:
     """Return one upper end of the color scale for all figures of a record, to be passed as their `zmax`.
 
-    [CLS]'s own entry is left out, since it is often much larger than the rest; of many weights the largest 0.5 %
-    are left out too. What lies above is drawn in the last color, and the color bar says so.
+    [CLS]'s own entry is left out, since it is often much larger than the rest; of many weights the largest
+    0.5 % are left out too. What lies above is drawn in the last color, and the color bar says so.
 
     Args:
         record: A plain or stacked record, or a selection of it: the limit covers all that is in it.
@@ -28,13 +28,12 @@ def color_limit(record: xr.Dataset, *, direction: Direction = "attends_to") -> f
     """
     check_direction(direction, asked_by="color_limit")
     weights = weights_of(record, direction, asked_by="color_limit")
-    return limit_of(
-        np.moveaxis(weights.values, weights.dims.index("token"), -1), int(record.attrs["cls_index"])
-    )
+    cls = cls_position(record, asked_by="color_limit")
+    return limit_of(weights.transpose(..., "token").values, cls)
 
 
 def limit_of(weights: NDArray[np.floating], cls: int) -> float:
-    """Return the upper end of the color scale for weights [..., token], [CLS] left out where there is more."""
+    """Return the upper end of the color scale for weights [..., token], if possible without [CLS]."""
     others = np.delete(weights, cls, axis=-1) if weights.shape[-1] > 1 else weights
     values = others[np.isfinite(others)]
     if not values.size:

@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
-from numpy.typing import NDArray
 
 from clsight.errors import FigureError
 from clsight.figures.color_limits import limit_of
@@ -15,6 +14,7 @@ from clsight.figures.tiles import GAP, Tile, centers, edges, mosaic, tile_of
 from clsight.figures.view import View, one_of, view_of
 from clsight.schema import Direction
 
+_CELLS_WITH_NAMES = 3_000
 _CELLS_WITH_TEXT = 12_000
 _CELLS_WITH_NUMBER = 40_000
 
@@ -31,8 +31,8 @@ def layer_head_grid(
 ) -> go.Figure:
     """Return all CLS weights of one example: a row per layer, a column per head, a tile of tokens in each.
 
-    A tile shows patches as a map below their prefix tokens ([CLS] first), other tokens in reading order. It is
-    one heatmap trace over one float32 matrix; `cell_at` turns a clicked point back into layer and head.
+    A tile shows patches as a map below their prefix tokens ([CLS] first), other tokens in reading order.
+    It is one heatmap trace over one float32 matrix; `cell_at` turns a clicked point into layer and head.
 
     Args:
         record: A plain or stacked record.
@@ -44,7 +44,7 @@ def layer_head_grid(
         dark: For a dark page.
 
     Raises:
-        FigureError: If sample, selection, strategy or direction is not in the record, or `zmax` is not positive.
+        FigureError: If sample, selection, strategy or direction is not there, or `zmax` not positive.
         RecordError: If the record lacks the weights.
     """
     view = view_of(record, sample=sample, direction=direction, strategy=strategy, asked_by="layer_head_grid")
@@ -107,28 +107,27 @@ def _heatmap(view: View, tile: Tile, limit: float) -> go.Heatmap:
 
 
 def _hover(view: View, tile: Tile) -> dict[str, Any]:
-    """Return what hovering tells, as much as the figure's size allows: texts and lifts, numbers, or neither."""
-    count, grid = len(view.tokens), (len(view.layers), len(view.heads))
+    """Return what hovering tells: less in a large grid, whose texts would outweigh its weights."""
+    grid = (len(view.layers), len(view.heads))
     cells = tile.order.size * grid[0] * grid[1]
-    uniform = f"weight %{{z:.4f}} (uniform: {1 / count:.4f})<extra></extra>"
-    if cells > _CELLS_WITH_NUMBER:
-        return {"hovertemplate": f"layer %{{y:.0f}}, head %{{x:.0f}}<br>{uniform}"}
+    where = "layer %{y:.0f}, head %{x:.0f}<br>"
     if cells > _CELLS_WITH_TEXT:
+        uniform = f"weight %{{z:.4f}} (uniform: {1 / len(view.tokens):.4f})<extra></extra>"
+        if cells > _CELLS_WITH_NUMBER:
+            return {"hovertemplate": where + uniform}
         numbers = np.broadcast_to(tile.order.astype(np.int16), (*grid, *tile.order.shape))
-        where = "layer %{y:.0f}, head %{x:.0f}<br>token %{customdata}"
-        return {"customdata": mosaic(numbers), "hovertemplate": f"{where}<br>{uniform}"}
-    return {
-        "text": mosaic(_texts(view, tile)).tolist(),
-        "customdata": mosaic(tile.filled(view.weights * np.float32(count))),
-        "hovertemplate": "%{text}<br>weight %{z:.4f}<br>lift %{customdata:.2f} × uniform<extra></extra>",
-    }
-
-
-def _texts(view: View, tile: Tile) -> NDArray[np.object_]:
+        return {"customdata": mosaic(numbers), "hovertemplate": f"{where}token %{{customdata}}<br>{uniform}"}
     tokens = np.array([*view.tokens, ""], dtype=object)[tile.order]
-    heads = [f"head {head}" for head in view.heads]
-    grid = [[f"{name}, {head}<br><b>" + tokens + "</b>" for head in heads] for name in view.layer_names]
-    return np.array(grid, dtype=object).reshape(len(view.layers), len(view.heads), *tile.order.shape)
+    texts = np.broadcast_to(tokens, (*grid, *tokens.shape))
+    if cells <= _CELLS_WITH_NAMES:
+        names = np.array([f"{name}, head " for name in view.layer_names], dtype=object)
+        heads = np.array([f"{head}<br>" for head in view.heads], dtype=object)
+        texts, where = (names[:, None] + heads)[..., None, None] + texts, ""
+    return {
+        "text": mosaic(texts).tolist(),
+        "customdata": mosaic(tile.filled(view.weights * np.float32(len(view.tokens)))),
+        "hovertemplate": f"{where}%{{text}}<br>weight %{{z:.4f}}, %{{customdata:.2f}} × uniform<extra></extra>",
+    }
 
 
 def _ticks(labels: list[int], *, downward: bool = False) -> dict[str, Any]:

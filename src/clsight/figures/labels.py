@@ -24,7 +24,7 @@ WEIGHTS: Final = {
 
 
 def literal(text: str) -> str:
-    """Return text that a figure shows as it is: plotly would take `<b>` for markup and `$x$` for a formula."""
+    """Return text that a figure shows as it is; plotly would read `<b>` as markup and `$x$` as a formula."""
     if text and not text.strip(" "):
         return "␣" * len(text)
     return text.translate(_TABLE)

@@ -78,7 +78,7 @@ def color_bar(title: str, *, limit: float, clipped: bool) -> dict[str, Any]:
 def bar(title: str) -> dict[str, Any]:
     """Return the plain form of every color bar."""
     return {
-        "title": {"text": title, "side": "top"},
+        "title": {"text": f"{title}<br> ", "side": "top"},
         "thickness": 10,
         "outlinewidth": 0,
         "len": 160,

@@ -31,7 +31,7 @@ class Tile:
     @property
     def aspect(self) -> float:
         """Return height over width when each token is a square."""
-        return self.order.shape[0] / self.order.shape[1]
+        return float(self.order.shape[0] / self.order.shape[1])
 
     def filled(self, values: NDArray[Any]) -> NDArray[Any]:
         """Return values [..., token] as [..., row, column], NaN where there is no token."""
@@ -40,7 +40,7 @@ class Tile:
 
 
 def tile_of(view: View) -> Tile:
-    """Return the tile of an example: patches as a map below their prefix tokens, other tokens in reading order."""
+    """Return the tile of an example: patches as a map below the prefix tokens, or tokens in reading order."""
     if view.cells is None:
         count = len(view.tokens)
         width = count if count <= _ONE_ROW else math.ceil(math.sqrt(2 * count))
@@ -72,12 +72,11 @@ def edges(centers: list[int], cells: int) -> NDArray[np.float64]:
 
 
 def centers(labels: list[Any]) -> list[int]:
-    """Return where the tiles of these labels stand: at the labels when they count on by one, else 0, 1, 2, ..."""
-    if all(isinstance(label, int) for label in labels) and labels == list(
-        range(labels[0], labels[0] + len(labels))
-    ):
+    """Return where the tiles of these labels stand: at labels that count on by one, else at 0, 1, 2, ..."""
+    places = list(range(len(labels)))
+    if isinstance(labels[0], int) and labels == [labels[0] + place for place in places]:
         return labels
-    return list(range(len(labels)))
+    return places
 
 
 def _in_rows(positions: NDArray[np.int64], width: int) -> NDArray[np.int64]:

@@ -1,4 +1,4 @@
-"""One example of a record, ready to draw: plain arrays of its real tokens, found by label, with clear errors."""
+"""One example of a record, ready to draw: plain arrays of its real tokens, found by label."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -40,7 +40,10 @@ class View:
     def of(self, layer: int, head: int, *, asked_by: str) -> NDArray[np.float32]:
         """Return the weights [token] of one layer and head, given by label."""
         found = one_of(self.layers, layer, "layer", asked_by=asked_by)
-        return self.weights[found, one_of(self.heads, head, "head", asked_by=asked_by)]
+        weights: NDArray[np.float32] = self.weights[
+            found, one_of(self.heads, head, "head", asked_by=asked_by)
+        ]
+        return weights
 
 
 def view_of(
