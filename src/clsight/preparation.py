@@ -90,46 +90,58 @@ def preparation_for(model: ClassificationTransformer) -> Callable[[Examples], Pr
 
 
 def _prepare(model: ClassificationTransformer, examples: Examples) -> Prepared:
-    config = model.config
-    _check_examples(config, examples)
-    weight = model.head.weight
-    dtype = torch.int64 if config.embedding == "token" else weight.dtype
-    inputs: ModuleInputs = torch.as_tensor(examples.inputs).to(weight.device, dtype)
-    mask = examples.token_mask
+    config, weight, mask = model.config, model.head.weight, examples.token_mask
+    _check_shapes(config, examples)
+    raw = _without_padding(config, examples)
+    integers = config.embedding == "token"
+    if integers:
+        _check_ids(raw, config.vocabulary or 0)
+    x = torch.as_tensor(raw).to(weight.device, torch.int64 if integers else weight.dtype)
+    _check_finite(x)
+    inputs: ModuleInputs = x
     if mask is not None:
-        inputs = {"x": inputs, "token_mask": torch.as_tensor(mask).to(weight.device)}
+        inputs = {"x": x, "token_mask": torch.as_tensor(mask).to(weight.device)}
     text, kind, places = _describe_tokens(config, examples)
     if mask is not None:
         text, kind = np.where(mask, text, _text("[PAD]")), np.where(mask, kind, _text("pad"))
+        places = tuple(np.where(mask, place, np.int16(-1)) for place in places)
     lead = int(model.cls_token.in_sequence)
+    rows, columns = (_in_front(-1, place, lead) for place in places) if places else (None, None)
     return Prepared(
         inputs=inputs,
         token_mask=None if mask is None else _in_front(True, mask, lead),
         token_text=_in_front("[CLS]", text, lead),
         token_kind=_in_front("cls", kind, lead),
-        row=None if places is None else _in_front(-1, places[0], lead),
-        column=None if places is None else _in_front(-1, places[1], lead),
+        row=rows,
+        column=columns,
         label=None if examples.labels is None else examples.labels.astype(np.int64),
     )
 
 
-def _describe_tokens(
-    config: ModelConfig, examples: Examples
-) -> tuple[Array, Array, tuple[Array, Array] | None]:
-    """Return text and kind of the tokens [sample, time], and rows and columns of patches [sample, time]."""
+def _describe_tokens(config: ModelConfig, examples: Examples) -> tuple[Array, Array, tuple[Array, ...]]:
+    """Return text and kind of the tokens, and of patches rows and columns, each [sample, time]."""
     samples = len(examples)
     if config.embedding == "token":
         text = examples.inputs.astype(str).astype(_TEXT)
-        return text, np.full(text.shape, "word", dtype=_TEXT), None
+        return text, np.full(text.shape, "word", dtype=_TEXT), ()
+    places: tuple[Array, ...] = ()
     if config.embedding == "patch":
         rows, columns = (grid.ravel().astype(np.int16) for grid in np.indices(config.patch_grid))
         names = [f"patch {row},{column}" for row, column in zip(rows, columns, strict=True)]
         places = (np.tile(rows, (samples, 1)), np.tile(columns, (samples, 1)))
     else:
         names = [f"step {time}" for time in range(examples.inputs.shape[1])]
-        places = None
     text = np.tile(np.array(names, dtype=_TEXT), (samples, 1))
     return text, np.full(text.shape, "patch" if places else "step", dtype=_TEXT), places
+
+
+def _without_padding(config: ModelConfig, examples: Examples) -> Array:
+    """Return the inputs with zeros at padding: a NaN there would spread, as 0 · NaN is NaN."""
+    if examples.token_mask is None or config.embedding == "patch":
+        return examples.inputs
+    inputs = examples.inputs.copy()
+    inputs[~examples.token_mask] = 0
+    return inputs
 
 
 def _in_front(value: Any, array: Array, lead: int) -> Array:
@@ -141,24 +153,24 @@ def _text(value: str) -> Array:
     return np.array(value, dtype=_TEXT)
 
 
-def _check_examples(config: ModelConfig, examples: Examples) -> None:
-    """Refuse examples that the model cannot take, before torch sees them."""
+def _check_shapes(config: ModelConfig, examples: Examples) -> None:
+    """Refuse examples whose shape or kind the model cannot take, before torch sees them."""
     inputs, mask = examples.inputs, examples.token_mask
     expected, fits = _expected_shape(config, inputs)
     if not fits or 0 in inputs.shape:
         _fail("examples", expected, _shape(inputs))
-    if config.embedding == "token":
-        _check_ids(inputs, config.vocabulary or 0)
     time = config.longest if config.embedding == "patch" else inputs.shape[1]
     if config.position != "none" and time > config.longest:
         _fail("examples", f"at most time={config.longest}", f"time={time}")
     if mask is not None and (mask.dtype != bool or mask.shape != (len(examples), time)):
         _fail("examples.token_mask", f"bool [sample={len(examples)}, time={time}]", _shape(mask))
-    if config.embedding != "token":
-        finite = np.isfinite(inputs).reshape(len(examples), -1)
-        if not finite.all():
-            sample = int(np.argmin(finite.all(axis=1)))
-            _fail("examples", "finite numbers", f"NaN or infinity in sample={sample}")
+
+
+def _check_finite(x: Tensor) -> None:
+    finite = torch.isfinite(x).flatten(start_dim=1).all(dim=1)
+    if not bool(finite.all()):
+        sample = int((~finite).nonzero()[0])
+        _fail("examples", "finite numbers", f"NaN or infinity in sample={sample}")
 
 
 def _expected_shape(config: ModelConfig, inputs: Array) -> tuple[str, bool]:
