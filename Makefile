@@ -61,11 +61,13 @@ $(BIN)/pip:
 	@sh tools/create_venv.sh $(VENV) $(PYTHON)
 
 $(APP_INSTALLED): pyproject.toml constraints.txt | $(BIN)/pip
-	$(if $(TORCH_INDEX),$(PIP_INSTALL) --no-deps --index-url $(TORCH_INDEX) torch)
-	$(PIP_INSTALL) -e '.[app]'
+	@echo "Installing clsight and the dashboard into $(VENV); this takes some minutes the first time."
+	@$(if $(TORCH_INDEX),$(PIP_INSTALL) --no-deps --index-url $(TORCH_INDEX) torch)
+	@$(PIP_INSTALL) -e '.[app]'
 	@touch $@
 
 $(DEV_INSTALLED): pyproject.toml constraints.txt | $(BIN)/pip
-	$(if $(TORCH_INDEX),$(PIP_INSTALL) --no-deps --index-url $(TORCH_INDEX) torch)
-	$(PIP_INSTALL) -e '.[dev]'
+	@echo "Installing clsight and what its tests need into $(VENV); this takes some minutes the first time."
+	@$(if $(TORCH_INDEX),$(PIP_INSTALL) --no-deps --index-url $(TORCH_INDEX) torch)
+	@$(PIP_INSTALL) -e '.[dev]'
 	@touch $(APP_INSTALLED) $@
