@@ -15,7 +15,8 @@ CARD = Template("""\
 
 A transformer encoder of 3 layers and 4 heads (width $width, norm first, position embedding for [CLS] and
 patches, $parameters parameters) that reads the digit in an 8 × 8 image, cut into 16 patches of 2 × 2
-pixels, off [CLS]. What is special here is how [CLS] begins (`$strategy`): $answer.
+pixels, off [CLS]. What is special here is how [CLS] begins, `$strategy`:
+$answer.
 
 ## Measured
 
@@ -29,20 +30,21 @@ The 1,797 images of `sklearn.datasets.load_digits`: a copy of the test part of *
 Handwritten Digits*, E. Alpaydin and C. Kaynak, UCI Machine Learning Repository, 1998,
 doi:10.24432/C50P49, licence CC BY 4.0; scikit-learn is under the BSD 3-clause licence. Here: pixels
 divided by 16; $train images to train on, $test held out, stratified, no image in both.
-`examples.safetensors` holds $examples of the held-out images, two per digit.
+`examples.safetensors` holds $examples of the held-out images, two per digit, under the licence of the data.
 
 ## Use and limits
 
 Made to look into: small, quick, four versions that differ in one thing. Not made to read digits
-elsewhere: the images are 8 × 8, centered, by few writers. The data do not name the writers, so one
-writer's digits may be on both sides of the split. $limit
+elsewhere: the images are 8 × 8, normalized in size, by 13 writers. The data do not name the writers, so
+one writer's digits may be on both sides of the split. $limit
 
 ## Made by
 
     python sample_models/train.py --only $strategy
 
-Seed $seed, $epochs epochs of AdamW with a cosine schedule, one thread; torch $torch, scikit-learn
-$sklearn. All settings and measurements are in `metrics.json`. Licence of the weights: MIT.
+Seed $seed, $epochs epochs of AdamW with a cosine schedule, images shifted by at most one pixel, one
+thread; torch $torch, scikit-learn $sklearn. All settings and measurements
+are in `metrics.json`. Licence of the weights: MIT.
 """)
 
 _REPEATABLE = "Its answers are the same at every forward pass."
