@@ -105,6 +105,14 @@ def test_learned_start_receives_a_gradient(name, tokens):
     assert torch.allclose(strategy.vector.grad, tokens[:, 0].sum(dim=0))
 
 
+def test_gradient_of_a_layer_norm_at_zero_is_as_large_as_the_docstring_says(tokens):
+    strategy = make("learned_zeros", WIDTH, seed=0)
+    direction = tokens[0, 0] - tokens[0, 0].mean()
+    (nn.LayerNorm(WIDTH)(strategy.initial(tokens, None)[0]) * direction).sum().backward()
+    ratio = strategy.vector.grad / direction
+    assert torch.allclose(ratio, torch.full((WIDTH,), 1e-5**-0.5), rtol=1e-4)
+
+
 @pytest.mark.parametrize("name", [n for n in NAMES if not n.startswith("learned")])
 def test_constant_start_has_nothing_to_train(name):
     assert list(make(name, WIDTH, seed=0).parameters()) == []

@@ -20,7 +20,9 @@ NAMES = ("digits-learned", "digits-zeros", "digits-fixed-random", "digits-random
 def train():
     """Return the training script as a module, with its neighbors importable meanwhile."""
     sys.path.insert(0, str(FOLDER))
+    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # the wheel takes this folder as it is
     yield importlib.import_module("train")
+    sys.dont_write_bytecode = before
     sys.path.remove(str(FOLDER))
 
 

@@ -49,7 +49,9 @@ class LearnedZeros(ClsToken, name="learned_zeros"):
     """A trained vector that starts at zero.
 
     The thread asks whether zeros are numerically bad. Here only the start is zero: if this matches
-    `learned`, the start does not matter, and a bad result of `zeros` comes from staying there.
+    `learned`, the start does not matter, and a bad result of `zeros` comes from staying there. One thing is
+    special at zero: norm first and no position embedding on [CLS], the first layer norm divides by √eps, and
+    its gradient is about 316 times (1 / √1e-5) what it is at unit scale.
     """
 
     def __init__(self, width: int, *, seed: int) -> None:
