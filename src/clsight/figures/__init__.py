@@ -1,7 +1,20 @@
 """Figures: records and measures as plotly figures. No torch, no dash: they work in any notebook or page."""
 
 from clsight.figures.color_limits import color_limit
+from clsight.figures.comparison import compare_strategies
+from clsight.figures.curves import layer_curve
 from clsight.figures.grid import cell_at, layer_head_grid
+from clsight.figures.overlay import patch_overlay
+from clsight.figures.strip import token_strip
 from clsight.figures.theme import CONFIG
 
-__all__ = ["CONFIG", "cell_at", "color_limit", "layer_head_grid"]
+__all__ = [
+    "CONFIG",
+    "cell_at",
+    "color_limit",
+    "compare_strategies",
+    "layer_curve",
+    "layer_head_grid",
+    "patch_overlay",
+    "token_strip",
+]

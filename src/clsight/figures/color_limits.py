@@ -5,6 +5,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from clsight.analysis.weights import cls_position, weights_of
+from clsight.errors import FigureError
 from clsight.figures.view import check_direction
 from clsight.schema import Direction
 
@@ -40,3 +41,15 @@ def limit_of(weights: NDArray[np.floating], cls: int) -> float:
         return 1.0
     largest = np.quantile(values, _QUANTILE) if values.size > _FEW else values.max()
     return max(float(largest), _SMALLEST)
+
+
+def checked_limit(zmax: float | None, *, asked_by: str) -> float | None:
+    """Return `zmax` if it can end a color scale that starts at 0."""
+    if zmax is not None and not (np.isfinite(zmax) and zmax > 0):
+        raise FigureError(
+            asked_by,
+            expected="a positive `zmax`",
+            got=repr(zmax),
+            next_step="Take it from clsight.figures.color_limit(record), or leave it out",
+        )
+    return zmax

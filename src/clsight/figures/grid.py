@@ -6,8 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
 
-from clsight.errors import FigureError
-from clsight.figures.color_limits import limit_of
+from clsight.figures.color_limits import checked_limit, limit_of
 from clsight.figures.labels import TITLES
 from clsight.figures.theme import SEQUENTIAL, color_bar, palette, styled
 from clsight.figures.tiles import GAP, Tile, centers, edges, mosaic, tile_of
@@ -77,18 +76,6 @@ def cell_at(record: xr.Dataset, x: float, y: float) -> tuple[int, int] | None:
         return None
 
 
-def checked_limit(zmax: float | None, *, asked_by: str) -> float | None:
-    """Return `zmax` if it can end a color scale that starts at 0."""
-    if zmax is not None and not (np.isfinite(zmax) and zmax > 0):
-        raise FigureError(
-            asked_by,
-            expected="a positive `zmax`",
-            got=repr(zmax),
-            next_step="Take it from clsight.figures.color_limit(record), or leave it out",
-        )
-    return zmax
-
-
 def _heatmap(view: View, tile: Tile, limit: float) -> go.Heatmap:
     tiles = tile.filled(view.weights)
     height, width = tile.order.shape
@@ -126,7 +113,7 @@ def _hover(view: View, tile: Tile) -> dict[str, Any]:
     return {
         "text": mosaic(texts).tolist(),
         "customdata": mosaic(tile.filled(view.weights * np.float32(len(view.tokens)))),
-        "hovertemplate": f"{where}%{{text}}<br>weight %{{z:.4f}}, %{{customdata:.2f}} × uniform<extra></extra>",
+        "hovertemplate": where + "%{text}<br>weight %{z:.4f}, %{customdata:.2f} × uniform<extra></extra>",
     }
 
 

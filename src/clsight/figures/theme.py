@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import plotly.graph_objects as go
+from plotly.colors import sample_colorscale
 
 CONFIG: Final[dict[str, Any]] = {
     "showSendToCloud": False,
@@ -58,6 +59,16 @@ def palette(*, dark: bool) -> Palette:
     return DARK if dark else LIGHT
 
 
+def translucent() -> list[list[Any]]:
+    """Return the color scale of weights over an image: small weights let the picture through."""
+    colors = sample_colorscale(SEQUENTIAL, [0.0, 0.25, 0.5, 0.75, 1.0])
+    opacities = (0.3, 0.45, 0.6, 0.72, 0.82)
+    return [
+        [place / 4, color.replace("rgb(", "rgba(").replace(")", f", {opacity})")]
+        for place, (color, opacity) in enumerate(zip(colors, opacities, strict=True))
+    ]
+
+
 def styled(fig: go.Figure, *, title: str, height: int, dark: bool) -> go.Figure:
     """Give a figure the shared look, its title and its height in pixels, and return it."""
     fig.update_layout(
@@ -78,7 +89,7 @@ def color_bar(title: str, *, limit: float, clipped: bool) -> dict[str, Any]:
 def bar(title: str) -> dict[str, Any]:
     """Return the plain form of every color bar."""
     return {
-        "title": {"text": f"{title}<br> ", "side": "top"},
+        "title": {"text": f"{title}<br>\u200b", "side": "top"},
         "thickness": 10,
         "outlinewidth": 0,
         "len": 160,
@@ -93,6 +104,8 @@ def _template(colors: Palette) -> go.layout.Template:
     axis = {
         "showgrid": False,
         "zeroline": False,
+        "ticks": "",
+        "automargin": True,
         "linecolor": colors.line,
         "gridcolor": colors.line,
         "tickfont": {"color": colors.muted, "size": 11},

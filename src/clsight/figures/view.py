@@ -22,8 +22,8 @@ class View:
         layers: Layer labels.
         heads: Head labels.
         layer_names: Module paths of the layers, as a figure shows them.
-        tokens: Token texts, as a figure shows them.
-        cls: Position of [CLS] among `tokens`.
+        plain: Token texts; kind and position where there is no text.
+        cls: Position of [CLS] among the tokens.
         cells: int [token, 2], row and column of each patch, -1 for other tokens; None without patches.
         direction: The CLS row or column.
     """
@@ -32,18 +32,22 @@ class View:
     layers: list[int]
     heads: list[int]
     layer_names: list[str]
-    tokens: list[str]
+    plain: list[str]
     cls: int
     cells: NDArray[np.int64] | None
     direction: Direction
 
     def of(self, layer: int, head: int, *, asked_by: str) -> NDArray[np.float32]:
         """Return the weights [token] of one layer and head, given by label."""
-        found = one_of(self.layers, layer, "layer", asked_by=asked_by)
-        weights: NDArray[np.float32] = self.weights[
-            found, one_of(self.heads, head, "head", asked_by=asked_by)
-        ]
+        row = one_of(self.layers, layer, "layer", asked_by=asked_by)
+        column = one_of(self.heads, head, "head", asked_by=asked_by)
+        weights: NDArray[np.float32] = self.weights[row, column]
         return weights
+
+    @property
+    def tokens(self) -> list[str]:
+        """The token texts with markup escaped, as a figure takes them."""
+        return [literal(text) for text in self.plain]
 
 
 def view_of(
@@ -70,18 +74,14 @@ def view_of(
     texts, kinds = picked["token_text"][real].tolist(), picked["token_kind"][real].tolist()
     cells = None
     if "row" in record.variables and "column" in record.variables:
-        cells = np.stack(
-            [_sample(record[name], sample, asked_by)[real] for name in ("row", "column")], axis=1
-        )
+        places = [_sample(record[name], sample, asked_by)[real] for name in ("row", "column")]
+        cells = np.stack(places, axis=1).astype(np.int64)
     return View(
         weights=weights.values[:, :, real].astype(np.float32),
         layers=weights["layer"].values.tolist(),
         heads=weights["head"].values.tolist(),
         layer_names=[literal(str(name)) for name in np.atleast_1d(record["layer_name"].values)],
-        tokens=[
-            literal(text) if text else f"{kind} {position}"
-            for text, kind, position in zip(texts, kinds, real, strict=True)
-        ],
+        plain=[text or f"{kind} {position}" for text, kind, position in zip(texts, kinds, real, strict=True)],
         cls=int(np.searchsorted(real, int(record.attrs.get("cls_index", 0)))),
         cells=cells if cells is not None and (cells >= 0).any() else None,
         direction=direction,
