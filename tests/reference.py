@@ -72,7 +72,7 @@ def mean_column_over_tokens(dense, mask, *, include_cls):
     return result
 
 
-# --- attention: dense weights of torch's own modules, from their parameters, one sample and head at a time ---
+# --- attention: dense weights of torch's own modules, from their parameters, one sample and head at once ---
 
 
 def softmax(scores):
@@ -108,7 +108,7 @@ def attention_of_one_sample(module, query, key, value, *, blocked):
     for head in range(module.num_heads):
         part = slice(head * size, (head + 1) * size)
         for i in range(len(q)):
-            scores = np.array([q[i, part] @ k[j, part] for j in range(len(k))]) / math.sqrt(size)
+            scores = k[:, part] @ q[i, part] / math.sqrt(size)
             weights[head, i] = softmax(np.where(blocked[i], -np.inf, scores))
             merged[i, part] = weights[head, i] @ v[:, part]
     return weights, affine(module.out_proj, merged)
@@ -133,8 +133,8 @@ def encoder_weights(encoder, inputs, *, padding, blocked):
     nothing may be attended to. Dropout is off.
     """
     every_sample = []
-    for states, padded in zip(inputs.astype(np.float64), padding, strict=True):
-        every_layer = []
+    for sample, padded in zip(inputs.astype(np.float64), padding, strict=True):
+        states, every_layer = sample, []
         for layer in encoder.layers:
             normed = normalized(layer.norm1, states) if layer.norm_first else states
             weights, mixed = attention_of_one_sample(

@@ -6,7 +6,7 @@ of queries. Both are compared at once with what the operation itself gave.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -14,7 +14,8 @@ from torch import Tensor
 from clsight.hooks.operations import AttentionCall, split, unfold_mask
 
 _BLOCK_BYTES = 32 * 2**20
-_SATURATED_SCORE = 64.0
+_BLURRED = 2.5e-7
+_BLURRED_HALF = 5e-6
 
 
 @dataclass(frozen=True)
@@ -136,23 +137,53 @@ def _softmax(scores: Tensor) -> Tensor:
 def _column(call: AttentionCall, scores: Tensor, cls_index: Tensor) -> tuple[Tensor, str]:
     """Return the weights that every query puts on CLS, `[sample, head, query]`, and how they were made."""
     if call.scores is not None:
-        log_sum_exp, how = torch.logsumexp(call.scores.to(call.dtype), dim=-1), ""
-    elif call.log_sum_exp is None or _loses_digits(call.log_sum_exp):
+        log_sum_exp = torch.logsumexp(call.scores.to(call.dtype), dim=-1)
+    elif call.log_sum_exp is None:
         return _column_in_blocks(call, cls_index), ", column in blocks"
     else:
-        log_sum_exp, how = call.log_sum_exp.to(call.dtype), ""
-    return torch.exp(scores - log_sum_exp).masked_fill(torch.isneginf(scores), 0.0), how
+        log_sum_exp = call.log_sum_exp.to(call.dtype)
+    weights = torch.exp(scores - log_sum_exp).masked_fill(torch.isneginf(scores), 0.0)
+    if call.scores is not None or call.dtype == torch.float64:
+        return weights, ""
+    blurred = _blurred_heads(call, weights, scores)
+    if not bool(blurred.any()):
+        return weights, ""
+    chosen = _heads_as_samples(call, blurred)
+    samples = torch.nonzero(blurred)[:, 0]
+    weights[blurred] = _column_in_blocks(chosen, cls_index[samples])[:, 0]
+    return weights, f", {int(blurred.sum())} of {blurred.numel()} heads in blocks"
 
 
-def _loses_digits(log_sum_exp: Tensor) -> bool:
-    """Tell whether rounding shows in `exp(score − log-sum-exp)`, whose two terms were rounded apart.
+def _blurred_heads(call: AttentionCall, weights: Tensor, scores: Tensor) -> Tensor:
+    """Tell in which heads an error would show in `exp(score − log-sum-exp)`: `[sample, head]`, boolean.
 
-    Its relative error is about the float32 rounding of the larger term, 64 · 2⁻²⁴ = 4e-6. In blocks, score
-    and log-sum-exp share one rounding, which cancels.
+    The two terms were rounded apart, by the kernel and here, each by about its size times 2⁻²⁴; a kernel may
+    add an error of its own. In blocks both terms share one rounding, which cancels.
     """
-    if log_sum_exp.dtype == torch.float64 or not log_sum_exp.numel():
-        return False
-    return bool(log_sum_exp.nan_to_num(0.0, 0.0, 0.0).abs().amax() > _SATURATED_SCORE)
+    assert call.log_sum_exp is not None
+    size = torch.maximum(scores.abs(), call.log_sum_exp.abs()).nan_to_num(0.0, 0.0, 0.0)
+    error = weights * (size * 2.0**-24 + call.log_sum_exp_error)
+    return (error > (_BLURRED_HALF if call.log_sum_exp_error else _BLURRED)).any(-1)
+
+
+def _heads_as_samples(call: AttentionCall, chosen: Tensor) -> AttentionCall:
+    """Return the call with only the chosen heads, `[sample, head]`, each as a sample of one head."""
+    samples, heads = torch.nonzero(chosen, as_tuple=True)
+    groups = heads // (call.heads // call.key.shape[1])
+    return replace(
+        call,
+        query=call.query[samples, heads][:, None],
+        key=call.key[samples, groups][:, None],
+        value=call.value[samples, groups][:, None],
+        mask=None if call.mask is None else _chosen_mask(call, samples, heads),
+    )
+
+
+def _chosen_mask(call: AttentionCall, samples: Tensor, heads: Tensor) -> Tensor:
+    """Return the mask of the chosen heads, as small as it was given: `[chosen, 1, query or 1, key]`."""
+    assert call.mask is not None
+    mask = unfold_mask(call.mask.detach(), samples=call.samples, heads=call.heads)
+    return mask[samples * (mask.shape[0] > 1), heads * (mask.shape[1] > 1)][:, None]
 
 
 def _column_in_blocks(call: AttentionCall, cls_index: Tensor) -> Tensor:

@@ -141,6 +141,7 @@ class AttentionMode(TorchFunctionMode):
                 mask=given["attn_mask"],
                 is_causal=given["is_causal"],
                 log_sum_exp=kernel.log_sum_exp,
+                log_sum_exp_error=kernel.log_sum_exp_error,
                 has_dropout=given["dropout_p"] > 0,
                 kernel=kernel.name,
             )

@@ -36,6 +36,13 @@ _FUSED: dict[Any, tuple[str, Callable[[tuple[Any, ...]], tuple[Any, ...]]]] = {
 }
 """Per fused kernel its display name and how it is asked for the log-sum-exp; result 1 of each."""
 
+_HALF_ERROR_ON_CPU = 6.5e-5
+"""Largest error of the CPU kernel's log-sum-exp in half precision, from its fast exponential.
+
+Measured against float64 over 9 to 1,025 tokens, widths 8 to 64, scores to ±40: 6.2e-5. In float32 there is
+rounding only.
+"""
+
 
 class KernelReader(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Note which fused kernel one `scaled_dot_product_attention` call ran, and its log-sum-exp.
@@ -43,6 +50,7 @@ class KernelReader(TorchDispatchMode):  # type: ignore[no-untyped-call]
     Attributes:
         name: The kernel's name; "math" as long as no fused kernel was seen.
         log_sum_exp: `[sample, head, query]`, float32 (float64 for float64), or None.
+        log_sum_exp_error: Largest error of the log-sum-exp beyond rounding in float32.
         dtype: The dtype in which the kernel read its query (autocast casts after the call), or None.
     """
 
@@ -50,6 +58,7 @@ class KernelReader(TorchDispatchMode):  # type: ignore[no-untyped-call]
         super().__init__()  # type: ignore[no-untyped-call]
         self.name = "math"
         self.log_sum_exp: Tensor | None = None
+        self.log_sum_exp_error = 0.0
         self.dtype: torch.dtype | None = None
 
     def __torch_dispatch__(
@@ -61,6 +70,8 @@ class KernelReader(TorchDispatchMode):  # type: ignore[no-untyped-call]
         result = func(*ask(args), **(kwargs or {}))
         query = args[0]
         self.dtype = query.dtype
+        if query.device.type == "cpu" and query.dtype in (torch.bfloat16, torch.float16):
+            self.log_sum_exp_error = _HALF_ERROR_ON_CPU
         # The memory-efficient kernel rounds the query count up; cuDNN keeps a trailing dimension of 1.
         self.log_sum_exp = result[1].reshape(*query.shape[:2], -1)[..., : query.shape[2]]
         return result

@@ -24,6 +24,7 @@ class AttentionCall:
         mask: None, or broadcastable to `[sample, head, query, key]`: boolean (True = may attend) or additive.
         is_causal: Query i sees keys 0..i only.
         log_sum_exp: `[sample, head, query]`, of the scaled and masked scores, where the kernel gave it.
+        log_sum_exp_error: Largest error of `log_sum_exp` beyond rounding in float32.
         scores: `[sample, head, query, key]`, only where the model itself held them (explicit softmax).
         has_dropout: Weights were dropped after the softmax, so that `output` is not `weights · value`.
         extra_keys: Keys at the end that are no tokens of the sequence (`bias_k`, `add_zero_attn`).
@@ -38,6 +39,7 @@ class AttentionCall:
     mask: Tensor | None = None
     is_causal: bool = False
     log_sum_exp: Tensor | None = None
+    log_sum_exp_error: float = 0.0
     scores: Tensor | None = None
     has_dropout: bool = False
     extra_keys: int = 0

@@ -1,0 +1,270 @@
+"""Which attention operations the mode sees, in which threads, and that the model does not notice."""
+
+import threading
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+from torch.nn.functional import scaled_dot_product_attention as imported_by_name
+
+import clsight
+
+SAMPLES, TOKENS, WIDTH, HEADS = 3, 7, 12, 4
+
+
+def split_heads(x):
+    return x.view(*x.shape[:2], HEADS, -1).transpose(1, 2)
+
+
+class Attention(nn.Module):
+    """Self-attention with the operation left to `attend`, and the dense weights kept."""
+
+    def __init__(self, attend):
+        super().__init__()
+        self.project = nn.Linear(WIDTH, 3 * WIDTH)
+        self.out = nn.Linear(WIDTH, WIDTH)
+        self.attend = attend
+
+    def forward(self, x):
+        query, key, value = (split_heads(part) for part in self.project(x).chunk(3, dim=-1))
+        self.dense = torch.softmax((query.double() @ key.double().mT) / query.shape[-1] ** 0.5, dim=-1)
+        mixed = self.attend(query, key, value)
+        return self.out(mixed.transpose(1, 2).reshape(x.shape))
+
+
+def explicit(query, key, value):
+    scores = torch.matmul(query, key.transpose(-1, -2)) / query.shape[-1] ** 0.5
+    return torch.matmul(functional.dropout(functional.softmax(scores, dim=-1), 0.1, training=False), value)
+
+
+def explicit_operators(query, key, value):
+    scores = (query * query.shape[-1] ** -0.5) @ key.mT
+    return scores.softmax(-1).to(value.dtype) @ value
+
+
+def explicit_in_place(query, key, value):
+    scores = query @ key.transpose(-1, -2)
+    scores /= query.shape[-1] ** 0.5
+    scores.masked_fill_(torch.zeros_like(scores, dtype=torch.bool), -1e9)
+    return torch.softmax(scores, 3) @ value
+
+
+def explicit_einsum(query, key, value):
+    scores = torch.einsum("bhid,bhjd->bhij", query, key) * query.shape[-1] ** -0.5
+    return torch.einsum("bhij,bhjd->bihd", scores.softmax(dim=-1), value).transpose(1, 2)
+
+
+def explicit_folded(query, key, value):
+    folded = [part.flatten(0, 1) for part in (query, key, value)]
+    bias = torch.zeros(1, TOKENS, TOKENS)
+    scores = torch.baddbmm(bias, folded[0], folded[1].transpose(1, 2), alpha=query.shape[-1] ** -0.5)
+    return torch.bmm(nn.Softmax(dim=-1)(scores), folded[2]).unflatten(0, query.shape[:2])
+
+
+def folded_fused(query, key, value):
+    folded = [part.flatten(0, 1) for part in (query, key, value)]
+    return functional.scaled_dot_product_attention(*folded).unflatten(0, query.shape[:2])
+
+
+WAYS = {
+    "F": functional.scaled_dot_product_attention,
+    "imported by name": imported_by_name,
+    "by keywords": lambda q, k, v: functional.scaled_dot_product_attention(query=q, key=k, value=v),
+    "torch.ops": torch.ops.aten.scaled_dot_product_attention,
+    "torch.ops overload": torch.ops.aten.scaled_dot_product_attention.default,
+    "folded heads": folded_fused,
+    "explicit": explicit,
+    "explicit operators": explicit_operators,
+    "explicit in place": explicit_in_place,
+    "explicit einsum": explicit_einsum,
+    "explicit folded": explicit_folded,
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("grad", [True, False])
+def test_attention_is_seen_however_it_is_called(way, grad):
+    torch.manual_seed(0)
+    module = nn.Sequential(Attention(WAYS[way]), Attention(WAYS[way]))
+    x = torch.randn(SAMPLES, TOKENS, WIDTH)
+    with torch.set_grad_enabled(grad), clsight.Recorder(module, cls_index=1) as recorder:
+        output = module(x)
+    record = recorder.record
+    assert list(record.layer_name.values) == ["0", "1"]
+    for layer, part in enumerate(module):
+        dense = part.dense.detach().numpy()
+        np.testing.assert_allclose(record.attends_to[:, layer], dense[:, :, 1], atol=1e-6)
+        np.testing.assert_allclose(record.attended_by[:, layer], dense[:, :, :, 1], atol=1e-6)
+    assert float(record.attention_error.max()) < 1e-6
+    assert "value_norm" in record
+    assert torch.equal(output, module(x)), "the output is the model's own, bit for bit"
+    assert output.requires_grad == grad
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_gradients_are_those_of_a_plain_forward(way):
+    torch.manual_seed(0)
+    module = Attention(WAYS[way])
+    x = torch.randn(SAMPLES, TOKENS, WIDTH)
+    module(x).square().sum().backward()
+    plain = module.project.weight.grad.clone()
+    module.zero_grad()
+    with clsight.Recorder(module):
+        output = module(x)
+    output.square().sum().backward()
+    assert torch.equal(module.project.weight.grad, plain)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_other_dtypes_are_seen(dtype):
+    torch.manual_seed(0)
+    module = Attention(WAYS["F"]).to(dtype)
+    record = clsight.capture(module, torch.randn(SAMPLES, TOKENS, WIDTH, dtype=dtype))
+    assert record.attrs["dtype"] == str(dtype).removeprefix("torch.")
+    np.testing.assert_allclose(record.attends_to[:, 0], module.dense[:, :, 0], atol=1e-6)
+    np.testing.assert_allclose(record.attended_by[:, 0], module.dense[..., 0], atol=1e-6)
+
+
+@pytest.mark.parametrize("way", ["F", "explicit"])
+def test_autocast_is_seen_in_the_dtype_that_ran(way):
+    torch.manual_seed(0)
+    module = Attention(WAYS[way])
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        record = clsight.capture(module, torch.randn(SAMPLES, TOKENS, WIDTH))
+    assert record.attrs["dtype"] == "bfloat16"
+    np.testing.assert_allclose(record.attends_to.sum("token"), 1.0, atol=1e-6)
+
+
+def test_inference_mode_is_seen():
+    module = Attention(WAYS["F"])
+    with torch.inference_mode():
+        record = clsight.capture(module, torch.randn(SAMPLES, TOKENS, WIDTH))
+    np.testing.assert_allclose(record.attends_to[:, 0], module.dense[:, :, 0], atol=1e-6)
+
+
+def test_kernel_without_log_sum_exp_falls_back_to_blocks():
+    module = Attention(
+        lambda q, k, v: functional.scaled_dot_product_attention(q, k, v[..., :2]).repeat(1, 1, 1, 2)[..., :3]
+    )
+    record = clsight.capture(module, torch.randn(SAMPLES, TOKENS, WIDTH))
+    assert record.attrs["kernel"] == ["math, column in blocks"]
+    np.testing.assert_allclose(record.attended_by[:, 0], module.dense[..., 0], atol=1e-6)
+    assert "value" in record.attrs["absent"]
+
+
+def test_a_softmax_that_is_no_attention_is_not_taken_for_it():
+    class Gate(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.attention, self.gate = Attention(WAYS["F"]), nn.Linear(WIDTH, 5)
+
+        def forward(self, x):
+            return self.attention(x) * torch.softmax(self.gate(x) @ torch.ones(5, 5), dim=-1).sum(
+                -1, keepdim=True
+            )
+
+    record = clsight.capture(Gate(), torch.randn(SAMPLES, TOKENS, WIDTH))
+    assert record.sizes["layer"] == 1
+
+
+def test_recorder_joins_forwards_along_sample():
+    module = Attention(WAYS["F"])
+    first, second = torch.randn(2, TOKENS, WIDTH), torch.randn(3, TOKENS + 2, WIDTH)
+    with clsight.Recorder(module) as recorder:
+        module(first)
+        module(second)
+    record = recorder.record
+    assert record.sizes["sample"] == 5
+    np.testing.assert_array_equal(
+        record.attends_to[2:].values, clsight.capture(module, second).attends_to.values
+    )
+    assert (record.attends_to[:2, ..., TOKENS:] == 0).all()
+
+
+def test_recorder_without_a_forward_tells_what_to_do():
+    with clsight.Recorder(Attention(WAYS["F"])) as recorder:
+        pass
+    with pytest.raises(
+        clsight.CaptureError, match=r"expected at least one forward pass inside the `with` block"
+    ):
+        _ = recorder.record
+
+
+def test_attention_outside_the_module_is_not_recorded():
+    module, other = Attention(WAYS["F"]), Attention(WAYS["F"])
+    x = torch.randn(SAMPLES, TOKENS, WIDTH)
+    with clsight.Recorder(module) as recorder:
+        other(x)
+        module(x)
+    assert recorder.record.sizes["layer"] == 1
+
+
+def test_recomputation_of_checkpointing_is_not_recorded():
+    class Checkpointed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.attention = Attention(WAYS["F"])
+
+        def forward(self, x):
+            return torch.utils.checkpoint.checkpoint(self.attention, x, use_reentrant=False)
+
+    module = Checkpointed()
+    with clsight.Recorder(module) as recorder:
+        module(torch.randn(SAMPLES, TOKENS, WIDTH)).sum().backward()
+    assert recorder.record.sizes["layer"] == 1
+
+
+@pytest.mark.slow
+def test_threads_do_not_see_each_other():
+    """1,000 captures over 4 threads, with plain forwards between them, lose no call and gain none."""
+    torch.manual_seed(0)
+    encoders = [small_encoder(depth) for depth in (1, 2, 3, 4)]
+    inputs = [torch.randn(2, 5 + thread, 8) for thread in range(4)]
+    expected = [clsight.capture(e, x).attends_to.values for e, x in zip(encoders, inputs, strict=True)]
+    with torch.no_grad():
+        plain = [encoder(x) for encoder, x in zip(encoders, inputs, strict=True)]
+    failures = []
+
+    def work(thread):
+        for turn in range(250):
+            record = clsight.capture(encoders[thread], inputs[thread])
+            if not np.array_equal(record.attends_to.values, expected[thread]):
+                failures.append((thread, turn, "capture"))
+            with torch.no_grad():
+                if not torch.equal(encoders[thread](inputs[thread]), plain[thread]):
+                    failures.append((thread, turn, "plain forward"))
+
+    threads = [threading.Thread(target=work, args=(thread,)) for thread in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+
+
+@pytest.mark.slow
+def test_threads_may_capture_one_module():
+    encoder = small_encoder(3)
+    inputs = [torch.randn(2, 5 + thread, 8) for thread in range(4)]
+    expected = [clsight.capture(encoder, x).attends_to.values for x in inputs]
+    failures = []
+
+    def work(thread):
+        for turn in range(50):
+            record = clsight.capture(encoder, inputs[thread])
+            if not np.array_equal(record.attends_to.values, expected[thread]):
+                failures.append((thread, turn))
+
+    threads = [threading.Thread(target=work, args=(thread,)) for thread in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+
+
+def small_encoder(depth):
+    layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+    return nn.TransformerEncoder(layer, depth, enable_nested_tensor=False).eval()
