@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from safetensors.torch import save_file as save_tensors
 
 import clsight
+from clsight.checkpoints import read_model
 from clsight.errors import CheckpointError, ClsightError
 from clsight.loading import Examples, as_subject, load, sample_models_dir
 from clsight.models import ClassificationTransformer, ModelConfig
@@ -477,6 +478,15 @@ def test_save_takes_no_name_that_is_taken(folder, tmp_path):
     (tmp_path / "thesis").mkdir()
     with pytest.raises(CheckpointError, match="but got something else of that name"):
         save_model(model, tmp_path / "thesis", overwrite=True)
+
+
+def test_taken_name_is_refused_before_the_work_is_done(folder):
+    with pytest.raises(CheckpointError, match="expected a free name to save to"):
+        replacing_folder(folder).__enter__()
+
+
+def test_read_model_gives_the_model_in_eval_mode(folder):
+    assert not read_model(folder).model.training
 
 
 def test_save_replaces_the_whole_folder_when_asked(folder):
