@@ -38,8 +38,8 @@ check: $(DEV_INSTALLED) ## format, lint, types, import direction, fast tests: un
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q tests/test_imports.py
-	$(BIN)/python -m pytest -q -m "$(FAST)" --ignore tests/test_imports.py
+	$(BIN)/python -m pytest -q tests/test_imports.py -k stage
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 -m "$(FAST)"
 
 format: $(DEV_INSTALLED) ## rewrite the code in the house format
 	$(BIN)/ruff format .
