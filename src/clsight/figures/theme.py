@@ -89,7 +89,7 @@ def color_bar(title: str, *, limit: float, clipped: bool) -> dict[str, Any]:
 def bar(title: str) -> dict[str, Any]:
     """Return the plain form of every color bar."""
     return {
-        "title": {"text": f"{title}<br>\u200b", "side": "top"},
+        "title": {"text": title, "side": "top"},
         "thickness": 10,
         "outlinewidth": 0,
         "len": 160,
@@ -97,6 +97,7 @@ def bar(title: str) -> dict[str, Any]:
         "y": 1,
         "yanchor": "top",
         "ticks": "",
+        "ticklabelposition": "outside bottom",
     }
 
 
