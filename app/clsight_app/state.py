@@ -9,7 +9,7 @@ from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode
 
 from clsight.errors import AppError, did_you_mean
-from clsight.schema import DIRECTIONS
+from clsight.schema import DIRECTIONS, Direction
 
 ARROWS: Final = {"ArrowUp": (-1, 0), "ArrowDown": (1, 0), "ArrowLeft": (0, -1), "ArrowRight": (0, 1)}
 """The step in (layer, head) of each arrow key; rows of the grid are layers."""
@@ -22,7 +22,7 @@ class Selection:
     """One view: a model, one of its examples, a direction of attention, a layer and a head.
 
     Args:
-        model: Name of a loaded model; empty means the first one.
+        model: Name of a loaded model; empty means the one shown first.
         sample: Index of the example, from 0.
         direction: `attends_to` (the CLS row) or `attended_by` (the CLS column).
         layer: Index of the layer, from 0.
@@ -31,7 +31,7 @@ class Selection:
 
     model: str = ""
     sample: int = 0
-    direction: str = "attends_to"
+    direction: Direction = "attends_to"
     layer: int = 0
     head: int = 0
 
@@ -66,15 +66,15 @@ def from_query(query: str | None) -> Selection:
     return Selection(**known)
 
 
-def checked_model(selection: Selection, models: Sequence[str]) -> Selection:
-    """Return the selection with its model filled in, if that model is loaded.
+def checked_model(selection: Selection, models: Sequence[str], *, first: str) -> Selection:
+    """Return the selection, with the model `first` where it names none.
 
     Raises:
         AppError: No loaded model has this name.
     """
     if selection.model and selection.model not in models:
         raise _unknown("model", selection.model, models)
-    return selection.changed(model=selection.model or models[0])
+    return selection.changed(model=selection.model or first)
 
 
 def checked_index(name: str, index: int, count: int) -> int:
@@ -96,6 +96,16 @@ def checked_index(name: str, index: int, count: int) -> int:
         got=str(index),
         where="The link asks for more than this model has",
         next_step=_OPEN_SOMETHING_ELSE,
+    )
+
+
+def fitted(
+    selection: Selection, *, samples: int | None = None, layers: int | None = None, heads: int | None = None
+) -> Selection:
+    """Return the selection with each index brought below the count that is given."""
+    counts = {"sample": samples, "layer": layers, "head": heads}
+    return selection.changed(
+        **{name: _clamped(getattr(selection, name), count) for name, count in counts.items() if count}
     )
 
 

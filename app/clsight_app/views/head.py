@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from clsight import analysis
 from clsight.schema import Direction
@@ -66,8 +67,8 @@ def top_tokens(
     ]
 
 
-def prediction(record: xr.Dataset) -> list[NamedNumber]:
-    """Return the predicted class with its probability, and the true one if it is known.
+def answer_sentence(record: xr.Dataset) -> str:
+    """Return what the model answers, with its probability, and the true class if it is known.
 
     Args:
         record: The record of one example.
@@ -76,18 +77,22 @@ def prediction(record: xr.Dataset) -> list[NamedNumber]:
         Nothing where the model does not classify.
     """
     if "logits" not in record:
-        return []
+        return ""
+    chances = probabilities(record)
+    best = int(chances.argmax())
+    told = f"The model answers {class_name(record, best)} with probability {percent(chances[best])}"
+    if "label" not in record.coords:
+        return f"{told}."
+    label = int(record["label"].isel(sample=0))
+    return f"{told}, {'which is right' if label == best else f'but it is {class_name(record, label)}'}."
+
+
+def probabilities(record: xr.Dataset) -> NDArray[np.float64]:
+    """Return the softmax of the logits of the first example, [class], sums to 1."""
     logits = record["logits"].isel(sample=0).values.astype(np.float64)
-    probabilities = np.exp(logits - logits.max())
-    probabilities /= probabilities.sum()
-    best = int(probabilities.argmax())
-    lines = [
-        NamedNumber("Prediction", class_name(record, best), f"probability {percent(probabilities[best])}")
-    ]
-    if "label" in record.coords:
-        label = int(record["label"].isel(sample=0))
-        lines.append(NamedNumber("True label", class_name(record, label), "" if label == best else "differs"))
-    return lines
+    raised = np.exp(logits - logits.max())
+    chances: NDArray[np.float64] = raised / raised.sum()
+    return chances
 
 
 def class_name(record: xr.Dataset, index: int) -> str:

@@ -8,11 +8,18 @@ _LONGEST_NAME = 80
 
 
 def percent(share: float) -> str:
-    """Return a share in 0 .. 1 as a percentage, such as `42 %`; below 10 % with one decimal."""
+    """Return a share in 0 .. 1 as a percentage, such as `42 %`; below 10 % with one decimal.
+
+    Only 0 and 1 themselves are written as 0 % and 100 %.
+    """
     if math.isnan(share):
         return "none"
     hundredths = 100 * share
-    return f"{hundredths:.0f} %" if hundredths >= 9.95 else f"{hundredths:.1f} %"
+    if 0 < hundredths < 0.05:
+        return "< 0.1 %"
+    if 99.5 <= hundredths < 100:
+        return "> 99 %"
+    return f"{hundredths:.0f} %" if hundredths >= 9.95 or hundredths == 0 else f"{hundredths:.1f} %"
 
 
 def token_name(record: xr.Dataset, position: int) -> str:

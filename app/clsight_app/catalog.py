@@ -1,0 +1,126 @@
+"""The models the app was started with, their examples, and the records captured from them.
+
+Everything heavy lives here, on the server: subjects and records in caches bounded in bytes. A record is
+kept after its capture, so that a view of a model whose CLS is redrawn at each forward stays the same.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import xarray
+
+import clsight
+from clsight.errors import AppError
+from clsight.loading import Examples, Subject
+from clsight_app.cache import ByteCache
+
+GIB = 1 << 30
+
+
+class Catalog:
+    """Load models and capture their examples on demand, once each, from any number of threads.
+
+    Args:
+        paths: Folders or files of the models, in the order they are offered.
+        subject_bytes: Bound on the weights and examples held at once, in bytes.
+        record_bytes: Bound on the records held at once, in bytes.
+
+    Raises:
+        AppError: There is no path.
+    """
+
+    def __init__(
+        self, paths: Sequence[Path], *, subject_bytes: int = 4 * GIB, record_bytes: int = GIB // 2
+    ) -> None:
+        if not paths:
+            raise AppError(
+                "models", expected="at least one model", got="none", next_step="Give a model folder to show"
+            )
+        self._paths = dict(zip(distinct_names(paths), paths, strict=True))
+        self._subjects = ByteCache[str, Subject](subject_bytes, subject_size)
+        self._records = ByteCache[tuple[str, int], xarray.Dataset](record_bytes, lambda record: record.nbytes)
+        self._capturing = {name: Lock() for name in self._paths}
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The names of the models, each once."""
+        return tuple(self._paths)
+
+    @property
+    def first(self) -> str:
+        """The model that is shown first: one whose CLS is learned, if there is one."""
+        return next(
+            (name for name in self.models if self.subject(name).strategy == "learned"), self.models[0]
+        )
+
+    def subject(self, model: str) -> Subject:
+        """Return the model of this name, loaded."""
+        return self._subjects.get(model, lambda: clsight.load(self._paths[model]))
+
+    def load_all(self) -> None:
+        """Load every model once, so that one that cannot be loaded is told at the start."""
+        for model in self.models:
+            self.subject(model)
+
+    def examples(self, model: str) -> Examples:
+        """Return the examples that came with a model.
+
+        Raises:
+            AppError: None came with it.
+        """
+        examples = self.subject(model).examples
+        if examples is None or len(examples) == 0:
+            raise AppError(
+                model,
+                expected="a model folder with examples",
+                got="none",
+                next_step="Choose another model, or put an examples file into the folder",
+            )
+        return examples
+
+    def image(self, model: str, sample: int) -> np.ndarray[Any, Any] | None:
+        """Return the picture behind an example, None where examples are not pictures cut into patches."""
+        if "row" not in self.record(model, sample).coords:
+            return None
+        image: np.ndarray[Any, Any] = self.examples(model).inputs[sample]
+        return image
+
+    def record(self, model: str, sample: int) -> xarray.Dataset:
+        """Return the record of one example (`sample=1`), captured at the first call."""
+        return self._records.get((model, sample), lambda: self._capture(model, sample))
+
+    def peers(self, model: str) -> tuple[str, ...]:
+        """Return the models whose examples equal those of `model`, itself included, in their order."""
+        own = self.examples(model)
+        return tuple(name for name in self.models if _same(own, self.subject(name).examples))
+
+    def _capture(self, model: str, sample: int) -> xarray.Dataset:
+        subject, example = self.subject(model), self.examples(model)[sample]
+        with self._capturing[model]:
+            return clsight.capture(subject, example)
+
+
+def distinct_names(paths: Sequence[Path]) -> list[str]:
+    """Return a name for each path: its last part, numbered from the second on when it repeats."""
+    seen: Counter[str] = Counter()
+    names = []
+    for path in paths:
+        stem = path.resolve().name
+        seen[stem] += 1
+        names.append(stem if seen[stem] == 1 else f"{stem} ({seen[stem]})")
+    return names
+
+
+def subject_size(subject: Subject) -> int:
+    """Return the bytes of a model's parameters, buffers and examples."""
+    tensors = [*subject.module.parameters(), *subject.module.buffers()]
+    examples = subject.examples.inputs.nbytes if subject.examples is not None else 0
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors) + int(examples)
+
+
+def _same(one: Examples, other: Examples | None) -> bool:
+    return other is not None and np.array_equal(one.inputs, other.inputs)

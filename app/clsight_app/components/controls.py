@@ -1,0 +1,106 @@
+"""The labeled controls above a view: which model, which example, which direction of attention."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import dash_mantine_components as dmc
+from dash import html
+
+from clsight_app import ids
+from clsight_app.components.labels import labeled
+from clsight_app.state import Selection
+
+DIRECTION_LABELS: Final = {"attends_to": "CLS attends to", "attended_by": "CLS is attended by"}
+
+_LAYERS_SIDE_BY_SIDE: Final = 12
+
+
+def controls(selection: Selection, *, models: Sequence[str], samples: int) -> html.Div:
+    """Return the controls, set to a selection.
+
+    Args:
+        selection: What they show.
+        models: The models to choose from.
+        samples: How many examples the selected model has.
+    """
+    return html.Div(
+        [_model(selection, models), _example(selection, samples), _direction(selection)],
+        className="controls",
+    )
+
+
+def example_label(samples: int) -> str:
+    """Return the label of the example control, with the range it takes."""
+    return f"Example, 0 to {samples - 1}"
+
+
+def _model(selection: Selection, models: Sequence[str]) -> dmc.Select:
+    return dmc.Select(
+        id=ids.MODEL,
+        label="Model",
+        data=[{"value": name, "label": name} for name in models],
+        value=selection.model,
+        allowDeselect=False,
+        className="model-control",
+    )
+
+
+def _example(selection: Selection, samples: int) -> html.Div:
+    return html.Div(
+        [
+            _step(ids.PREVIOUS, "‹", "Previous example"),
+            dmc.NumberInput(
+                id=ids.SAMPLE,
+                label=example_label(samples),
+                value=selection.sample,
+                min=0,
+                max=samples - 1,
+                allowDecimal=False,
+                allowNegative=False,
+                clampBehavior="strict",
+                hideControls=True,
+                debounce=300,
+                className="example-control",
+            ),
+            _step(ids.NEXT, "›", "Next example"),
+        ],
+        className="example",
+    )
+
+
+def _step(component_id: str, sign: str, label: str) -> dmc.ActionIcon:
+    return dmc.ActionIcon(sign, id=component_id, variant="default", size=36, **labeled(label))
+
+
+def _direction(selection: Selection) -> html.Div:
+    return html.Div(
+        [
+            html.Div("Direction", className="control-label", id="direction-label"),
+            dmc.SegmentedControl(
+                id=ids.DIRECTION,
+                data=[{"value": value, "label": label} for value, label in DIRECTION_LABELS.items()],
+                value=selection.direction,
+                attributes={"root": {"aria-labelledby": "direction-label"}},
+            ),
+        ]
+    )
+
+
+def layer_control(layers: Sequence[int], selected: int) -> html.Div:
+    """Return the control that chooses a layer: all side by side when they are few, else a list."""
+    data = [{"value": str(layer), "label": str(layer)} for layer in layers]
+    if len(layers) > _LAYERS_SIDE_BY_SIDE:
+        listed = dmc.Select(id=ids.LAYER, data=data, value=str(selected), label="Layer", allowDeselect=False)
+        return html.Div(listed, className="layer-control")
+    return html.Div(
+        [
+            html.Div("Layer", className="control-label", id="layer-label"),
+            dmc.SegmentedControl(
+                id=ids.LAYER,
+                data=data,
+                value=str(selected),
+                attributes={"root": {"aria-labelledby": "layer-label"}},
+            ),
+        ],
+        className="layer-control",
+    )

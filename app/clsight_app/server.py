@@ -1,0 +1,74 @@
+"""Serve the dashboard on this machine, after a look whether the port is free."""
+
+import socket
+import webbrowser
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+import waitress
+
+from clsight.errors import AppError
+from clsight_app.application import create_app
+
+_THREADS = 8
+
+
+def serve(
+    models: Sequence[Path], *, host: str = "127.0.0.1", port: int = 8050, open_browser: bool = False
+) -> None:
+    """Serve the dashboard over these models until it is interrupted; prints its address.
+
+    Args:
+        models: Model folders or files that `clsight.load` takes, at least one.
+        host: Address to listen on; the default answers this machine only.
+        port: Port to listen on; 0 takes any free one.
+        open_browser: Also open the address in the default browser.
+
+    Raises:
+        AppError: The address cannot be listened on, or there is no model.
+        CheckpointError: A model cannot be loaded.
+    """
+    with listen(host, port) as listener:
+        server = waitress.create_server(create_app(models).server, sockets=[listener], threads=_THREADS)
+        address = address_of(listener)
+        click.echo(f"clsight is at {address} (stop it with Ctrl+C)")
+        if open_browser:
+            webbrowser.open(address)
+        server.run()
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket bound to the first address of a host.
+
+    Raises:
+        AppError: The host is unknown, or the port is taken, out of range or not permitted.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+    except (OSError, OverflowError, UnicodeError) as error:
+        raise _cannot_listen(host, port, error) from error
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except (OSError, OverflowError) as error:
+        listener.close()
+        raise _cannot_listen(host, port, error) from error
+    return listener
+
+
+def address_of(listener: socket.socket) -> str:
+    """Return the address to type into a browser for a bound socket."""
+    host, port = listener.getsockname()[:2]
+    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
+    return f"http://{shown}:{port}"
+
+
+def _cannot_listen(host: str, port: int, error: Exception) -> AppError:
+    return AppError(
+        f"{host}:{port}",
+        expected="a free address of this machine",
+        got=getattr(error, "strerror", None) or str(error),
+        next_step="Stop what listens there, or choose another port with --port",
+    )
