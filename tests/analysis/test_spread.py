@@ -68,6 +68,14 @@ def test_entropy_of_a_column_of_zeros_is_nan():
     assert np.argwhere(entropy(record, direction="attended_by").isnull().values).tolist() == [[1, 2, 3]]
 
 
+@pytest.mark.parametrize("normalized", [False, True])
+def test_entropy_of_the_column_leaves_out_a_token_without_query(normalized):
+    record = patch_record().record.copy(deep=True)
+    record["attended_by"].values[...] = [0.5, 0.5, np.nan, 0.5, 0.5, np.nan, np.nan]
+    result = entropy(record, direction="attended_by", normalized=normalized)
+    np.testing.assert_allclose(result, 1.0 if normalized else np.log(4))
+
+
 def test_effective_tokens_is_the_exponential_of_the_entropy():
     made = word_record()
     expected = np.exp(reference.entropy_of_row(made.dense, made.mask))
