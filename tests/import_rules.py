@@ -9,10 +9,10 @@ from pathlib import Path
 
 STAGES = (
     {"errors", "schema"},
+    {"records"},  # before the models, so that it can never come to need torch
     {"cls_token", "cls_strategy", "model_config", "models"},
     {"checkpoints", "saving", "preparation", "loading"},
     {"hooks"},
-    {"records"},
     {"analysis"},
     {"summary", "figures"},
     {"clsight_app"},
@@ -21,7 +21,7 @@ STAGES = (
 )
 """A stage imports itself and what stands above it. `clsight` is the package's own `__init__.py`."""
 
-_MODELS, _LOADING = STAGES[1], STAGES[2]
+_MODELS, _LOADING = STAGES[2], STAGES[3]
 ZONES = {
     "torch": _MODELS | _LOADING | {"hooks"},
     "torchvision": set[str](),

@@ -1,11 +1,11 @@
 """The terminal commands: what they print and write, how fast help is, and that a problem is one sentence."""
 
 import json
+import resource
 import shutil
 import socket
 import subprocess
 import sys
-import time
 import zipfile
 from pathlib import Path
 
@@ -55,6 +55,14 @@ def modules_loaded_by(*arguments: str) -> set[str]:
     return set(json.loads(done.stdout.splitlines()[-1]))
 
 
+def processor_seconds(*command: str) -> float:
+    """Return the processor time that a command takes, in seconds."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Save a small model with five examples of its own: 3 layers, 2 heads, [CLS] and 6 steps."""
@@ -68,12 +76,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_help_answers_at_once() -> None:
-    seconds = []
-    for _ in range(7):
-        start = time.perf_counter()
-        subprocess.run([COMMAND, "--help"], check=True, capture_output=True, timeout=30)
-        seconds.append(time.perf_counter() - start)
-    assert min(seconds) < HELP_SECONDS  # the smallest: other programs on the machine can only add
+    # Processor time, the smallest of some: help waits for nothing, so on an idle machine this is its wall
+    # time, and other programs hardly change it.
+    assert min(processor_seconds(COMMAND, "--help") for _ in range(5)) < HELP_SECONDS
 
 
 @pytest.mark.parametrize("arguments", [(), ("app",), ("capture",), ("show",)])
