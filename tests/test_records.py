@@ -1,6 +1,9 @@
 """Records: the schema check, files written whole or not at all, joining samples, stacking models."""
 
 import os
+import signal
+import subprocess
+import sys
 import zipfile
 
 import numpy as np
@@ -145,6 +148,29 @@ def test_save_record_leaves_the_old_file_when_writing_fails(tmp_path, monkeypatc
         save_record(patch_record().record, target)
     assert target.read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["r.zarr.zip"]
+
+
+def test_save_record_replaces_the_old_file_instead_of_writing_into_it(tmp_path):
+    target = save_record(word_record().record, tmp_path / "r.zarr.zip")
+    with open(target, "rb") as old:
+        before = target.read_bytes()
+        save_record(patch_record().record, target)
+        assert old.read() == before
+    xr.testing.assert_identical(open_record(target), patch_record().record)
+
+
+def test_save_record_leaves_the_old_file_when_killed(tmp_path):
+    target = save_record(word_record().record, tmp_path / "r.zarr.zip")
+    program = (
+        "import os, signal, sys\n"
+        "from clsight.records import open_record, save_record\n"
+        "record = open_record(sys.argv[1]).assign_attrs(model='another')\n"
+        "os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "save_record(record, sys.argv[1])\n"
+    )
+    killed = subprocess.run([sys.executable, "-c", program, str(target)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    xr.testing.assert_identical(open_record(target), word_record().record)
 
 
 def test_save_record_writes_nothing_when_the_record_breaks_the_schema(tmp_path):
