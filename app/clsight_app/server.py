@@ -44,15 +44,17 @@ def listen(host: str, port: int) -> socket.socket:
     Raises:
         AppError: The host is unknown, or the port is taken, out of range or not permitted.
     """
+    if not 0 <= port < 2**16:
+        raise _cannot_listen(host, port, OverflowError("a port is a number from 0 to 65535"))
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind, protocol)
-    except (OSError, OverflowError, UnicodeError) as error:
+    except (OSError, UnicodeError) as error:
         raise _cannot_listen(host, port, error) from error
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         listener.close()
         raise _cannot_listen(host, port, error) from error
     return listener
@@ -69,6 +71,6 @@ def _cannot_listen(host: str, port: int, error: Exception) -> AppError:
     return AppError(
         f"{host}:{port}",
         expected="a free address of this machine",
-        got=getattr(error, "strerror", None) or str(error),
+        got=f"this: {getattr(error, 'strerror', None) or error}",
         next_step="Stop what listens there, or choose another port with --port",
     )

@@ -1,7 +1,6 @@
 """From a control to the address, over real models: what changes, what stays, what a broken link becomes."""
 
 import pytest
-from dash import no_update
 
 from clsight.errors import AppError
 from clsight_app import navigation
@@ -12,25 +11,25 @@ HERE = Selection("digits-zeros", 3, "attended_by", 2, 1)
 
 def gone(catalog, change, query=None):
     """Return the selection of the address after a change."""
-    return from_query(navigation.go(catalog, to_query(HERE) if query is None else query, change))
+    return from_query(navigation.query_after(catalog, to_query(HERE) if query is None else query, change))
 
 
-def test_go_changes_the_model_and_keeps_the_rest(catalog):
+def test_query_after_changes_the_model_and_keeps_the_rest(catalog):
     after = gone(catalog, lambda now: now.changed(model="digits-learned"))
     assert after == HERE.changed(model="digits-learned")
 
 
-def test_go_is_silent_when_nothing_changes(catalog):
-    assert navigation.go(catalog, to_query(HERE), lambda now: now) is no_update
-    assert navigation.go(catalog, "", lambda now: now) is no_update
+def test_query_after_is_silent_when_nothing_changes(catalog):
+    assert navigation.query_after(catalog, to_query(HERE), lambda now: now) is None
+    assert navigation.query_after(catalog, "", lambda now: now) is None
 
 
-def test_go_fits_what_the_model_does_not_have(catalog):
+def test_query_after_fits_what_the_model_does_not_have(catalog):
     after = gone(catalog, lambda now: now.changed(sample=99, layer=99, head=99))
     assert (after.sample, after.layer, after.head) == (19, 2, 3)
 
 
-def test_go_repairs_a_broken_link(catalog):
+def test_query_after_repairs_a_broken_link(catalog):
     after = gone(catalog, lambda now: now.changed(sample=5), query="?model=nobody&sample=x")
     assert after == Selection("digits-learned", 5)
 

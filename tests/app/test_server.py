@@ -22,7 +22,7 @@ def test_serve_tells_when_the_port_is_taken_before_it_loads_a_model() -> None:
         with pytest.raises(AppError) as told:
             serve([Path("no-such-model")], host="127.0.0.1", port=port, open_browser=False)
     assert str(told.value) == (
-        f"`127.0.0.1:{port}`: expected a free address of this machine, but got Address already in use. "
+        f"`127.0.0.1:{port}`: expected a free address of this machine, but got this: Address already in use. "
         "Stop what listens there, or choose another port with --port."
     )
 

@@ -58,16 +58,16 @@ def test_query_names_the_directions_when_one_is_unknown() -> None:
 
 
 def test_checked_model_takes_the_first_when_none_is_named() -> None:
-    assert checked_model(Selection(), MODELS).model == "digits-learned"
+    assert checked_model(Selection(), MODELS, first=MODELS[0]).model == "digits-learned"
 
 
 def test_checked_model_keeps_a_loaded_one() -> None:
-    assert checked_model(Selection(model="digits-zeros", head=2), MODELS).head == 2
+    assert checked_model(Selection(model="digits-zeros", head=2), MODELS, first=MODELS[0]).head == 2
 
 
 def test_checked_model_names_the_nearest_when_unknown() -> None:
     with pytest.raises(AppError) as told:
-        checked_model(Selection(model="digits-zero"), MODELS)
+        checked_model(Selection(model="digits-zero"), MODELS, first=MODELS[0])
     assert str(told.value) == (
         "`model`: expected one that is loaded, but got 'digits-zero'. "
         "Did you mean `digits-zeros`? Options: digits-learned, digits-zeros."

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from plotly.colors import sample_colorscale, unlabel_rgb
 
 _SHOWN_CHARACTERS: Final = 60
-_DARK_TEXT, _LIGHT_TEXT = "#111111", "#ffffff"
+_TEXT_COLORS: Final = {"#000000": 0.05, "#ffffff": 1.05}
+"""Text colors, each with its relative luminance + 0.05."""
 
 
 def token_strip(
@@ -48,6 +49,17 @@ def _token(text: str, weight: float, colorscale: str, maximum: float) -> html.Sp
 def token_colors(share: float, colorscale: str) -> tuple[str, str]:
     """Return the background of a share in 0 .. 1 of the scale, and the text color that is readable on it."""
     background = sample_colorscale(colorscale, min(max(share, 0.0), 1.0))[0]
-    red, green, blue = (float(part) for part in unlabel_rgb(background))
-    luminance = 0.299 * red + 0.587 * green + 0.114 * blue
-    return background, _DARK_TEXT if luminance > 140 else _LIGHT_TEXT
+    lightness = _luminance(background) + 0.05
+    return background, max(_TEXT_COLORS, key=lambda color: _contrast(lightness, _TEXT_COLORS[color]))
+
+
+def _contrast(one: float, other: float) -> float:
+    """Return the contrast of two relative luminances, each raised by 0.05, as WCAG 2.2 defines it."""
+    return max(one, other) / min(one, other)
+
+
+def _luminance(color: str) -> float:
+    """Return the relative luminance of `rgb(red, green, blue)`, from 0 to 1, as WCAG 2.2 defines it."""
+    parts = np.array([float(part) for part in unlabel_rgb(color)]) / 255
+    linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+    return float(linear @ [0.2126, 0.7152, 0.0722])

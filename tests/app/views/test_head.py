@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from clsight_app.views.head import NamedNumber, class_name, head_numbers, prediction, top_tokens
+from clsight_app.views.head import answer_sentence, class_name, head_numbers, probabilities, top_tokens
 from clsight_app.views.wording import percent
 from hand_made import patch_record, word_record
 
@@ -45,17 +45,29 @@ def test_top_tokens_are_the_largest_of_the_dense_head(direction):
     assert [(line.name, line.value) for line in found] == [(names[i], percent(weights[i])) for i in order]
 
 
-def test_prediction_tells_class_probability_and_truth():
+@pytest.mark.parametrize(
+    ("class_index", "told"),
+    [
+        (2, "The model answers c with probability 50 %, but it is e."),
+        (4, "The model answers e with probability 50 %, which is right."),
+    ],
+)
+def test_answer_tells_class_probability_and_truth(class_index, told):
     record = patch_record().record.isel(sample=[1]).copy(deep=True)
-    record["logits"][0] = [0.0, 0.0, math.log(5), 0.0, 0.0, 0.0]
-    assert prediction(record) == [
-        NamedNumber("Prediction", "c", "probability 50 %"),
-        NamedNumber("True label", "e", "differs"),
-    ]
+    record["logits"][0] = 0.0
+    record["logits"][0, class_index] = math.log(5)
+    assert answer_sentence(record) == told
+    assert answer_sentence(record.drop_vars("label")) == told.split(",")[0] + "."
 
 
-def test_prediction_is_empty_when_the_model_does_not_classify():
-    assert prediction(patch_record().record.drop_vars("logits")) == []
+def test_answer_is_empty_when_the_model_does_not_classify():
+    assert answer_sentence(patch_record().record.drop_vars("logits")) == ""
+
+
+def test_probabilities_stay_finite_for_large_logits():
+    record = patch_record().record.copy(deep=True)
+    record["logits"][0] = [1000.0, 1000.0, 0.0, 0.0, 0.0, 0.0]
+    assert probabilities(record).tolist() == [0.5, 0.5, 0.0, 0.0, 0.0, 0.0]
 
 
 def test_class_name_is_the_number_when_there_are_no_names():

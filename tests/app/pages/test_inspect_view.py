@@ -1,0 +1,67 @@
+"""The Inspect page as a function of the address: regions, clicks, words in place of pictures, errors."""
+
+import json
+
+import pytest
+from dash import no_update
+
+from clsight_app.catalog import Catalog
+from clsight_app.pages import inspect
+from clsight_app.state import Selection
+from hostile_model import CLASSES, NAME, save_hostile_model
+
+
+def page_text(view):
+    """Return a view as the JSON that goes to the browser."""
+    parts = [view["status"], view["detail"], view["depth"]]
+    return json.dumps(parts, default=lambda part: part.to_plotly_json(), ensure_ascii=False)
+
+
+def test_grid_shows_the_record_of_the_address(catalog):
+    view = inspect.view(catalog, "?model=digits-zeros&sample=4&layer=2&head=1", dark=False)
+    weights = catalog.record("digits-zeros", 4)["attends_to"].values
+    assert view["panels"] == "panels"
+    assert float(view["grid"].data[0].z[0, 0]) == pytest.approx(weights[0, 0, 0, 0])
+    assert "Layer 2, head 1" in page_text(view)
+
+
+def test_direction_draws_the_column(catalog):
+    view = inspect.view(catalog, "?sample=4&direction=attended_by", dark=False)
+    weights = catalog.record("digits-learned", 4)["attended_by"].values
+    assert float(view["grid"].data[0].z[0, 0]) == pytest.approx(weights[0, 0, 0, 0])
+
+
+def test_detail_has_both_directions_over_the_image(catalog):
+    text = page_text(inspect.view(catalog, "", dark=False))
+    assert '"attends-to-map"' in text
+    assert '"attended-by-map"' in text
+    assert text.count("data:image/png;base64,") == 2
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_figures_follow_the_color_scheme(catalog, dark):
+    color = inspect.view(catalog, "", dark=dark)["grid"].layout.shapes[0].line.color
+    assert color == ("#ff922b" if dark else "#e8590c")
+
+
+def test_error_hides_the_panels_and_is_told(catalog):
+    view = inspect.view(catalog, "?layer=7", dark=False)
+    assert (view["panels"], view["grid"]) == ("panels waiting", no_update)
+    assert "`layer`: expected a number from 0 to 2, but got 7." in page_text(view)
+
+
+def test_click_into_a_tile_selects_it_and_beside_it_nothing(catalog):
+    now = Selection("digits-learned", layer=1, head=1)
+    hit = {"points": [{"x": 2.2, "y": 0.3}]}
+    miss = {"points": [{"x": 9.0, "y": 0.3}]}
+    assert inspect.clicked(catalog, now, hit) == now.changed(layer=0, head=2)
+    assert inspect.clicked(catalog, now, miss) == now
+
+
+def test_words_are_shown_as_literal_strips_without_their_padding(tmp_path):
+    catalog = Catalog([save_hostile_model(tmp_path)])
+    assert catalog.models == (NAME,)
+    text = page_text(inspect.view(catalog, "?sample=1", dark=False))
+    shown = [span for span in text.split('"className": "token"')][1:]
+    assert len(shown) == 2 * (1 + 5)
+    assert any(json.dumps(name, ensure_ascii=False)[1:-1] in text for name in CLASSES)
