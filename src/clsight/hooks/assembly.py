@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 from clsight import __version__
 from clsight.errors import CaptureError
 from clsight.hooks.cls_view import ClsView
+from clsight.hooks.operations import AttentionCall
 from clsight.schema import SCHEMA_VERSION
 
 _TEXT = np.dtypes.StringDType()
@@ -26,15 +27,24 @@ class Layer:
         path: Names of the modules that were running, outermost first.
         view: What CLS sees.
         dtype: The dtype the operation ran in.
+        tokens: Number of tokens of its sequence.
         extra_keys: Keys at the end that are no tokens of the sequence.
+        is_class_attention: Whether CLS was the only query.
         value_norm: `[sample, head, key]`, ‖v W_O‖, once the output projection was found.
     """
 
     path: tuple[str, ...]
     view: ClsView
     dtype: torch.dtype
+    tokens: int
     extra_keys: int
+    is_class_attention: bool
     value_norm: Tensor | None = None
+
+    @classmethod
+    def of(cls, call: AttentionCall, view: ClsView, path: tuple[str, ...]) -> Self:
+        """Return the layer of one call, without holding on to the call."""
+        return cls(path, view, call.query.dtype, call.tokens, call.extra_keys, call.is_class_attention)
 
 
 @dataclass

@@ -66,7 +66,7 @@ def resolve_cls_index(cls_index: int | Sequence[int] | Tensor, call: AttentionCa
 
     Args:
         cls_index: One position for all samples, negative from the end, or one per sample.
-        call: The attention call, whose queries are the tokens.
+        call: The attention call, whose keys are the tokens.
 
     Raises:
         CaptureError: If a position lies outside the sequence, or their number is not the number of samples.
@@ -81,7 +81,7 @@ def resolve_cls_index(cls_index: int | Sequence[int] | Tensor, call: AttentionCa
             got=f"shape {tuple(index.shape)} of {index.dtype}",
             next_step="Pass an integer if CLS stands at the same place in every sample",
         )
-    tokens = call.queries
+    tokens = call.tokens
     if bool(((index < -tokens) | (index >= tokens)).any()):
         raise CaptureError(
             "cls_index",

@@ -16,6 +16,7 @@ from clsight.hooks.operations import AttentionCall, split, unfold_mask
 _BLOCK_BYTES = 32 * 2**20
 _BLURRED = 2.5e-7
 _BLURRED_HALF = 5e-6
+_MASK_LIKE = -6e4  # float16's lowest is -65,504
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,8 @@ def view_cls(call: AttentionCall, cls_index: Tensor) -> ClsView:
         cls_index: `[sample]`, int64, the position of CLS among the queries, 0 ≤ index < queries.
     """
     with torch.no_grad(), torch.autocast(call.query.device.type, enabled=False):
+        if call.is_class_attention:
+            return _view_class_attention(call, cls_index)
         row_scores = query_scores(call, cls_index)
         column_scores = _cls_key_scores(call, cls_index)
         row = _softmax(row_scores)
@@ -69,9 +72,29 @@ def view_cls(call: AttentionCall, cls_index: Tensor) -> ClsView:
             value=at(_per_query_head(call.value.detach(), call.heads), cls_index),
             output_error=_output_error(call, row, cls_index),
             column_error=_column_error(call, column, cls_index),
-            largest_score=torch.maximum(_largest(row_scores), _largest(column_scores)),
+            largest_score=torch.maximum(_largest(row_scores, row), _largest(column_scores, column)),
             kernel=f"{call.kernel}{how}",
         )
+
+
+def _view_class_attention(call: AttentionCall, cls_index: Tensor) -> ClsView:
+    """Return the view where CLS alone asks: a row, and of the column only what CLS puts on itself."""
+    only = torch.zeros_like(cls_index)
+    scores = query_scores(call, only)
+    row = _softmax(scores)
+    itself = torch.zeros_like(row, dtype=torch.bool)
+    itself[torch.arange(call.samples, device=row.device), :, cls_index] = True
+    return ClsView(
+        row=row,
+        column=row.masked_fill(~itself, float("nan")),
+        query=at(call.query.detach(), only),
+        key=at(_per_query_head(call.key.detach(), call.heads), cls_index),
+        value=at(_per_query_head(call.value.detach(), call.heads), cls_index),
+        output_error=_output_error(call, row, only),
+        column_error=torch.zeros(call.samples, dtype=row.dtype, device=row.device),
+        largest_score=_largest(scores, row),
+        kernel=f"{call.kernel}, CLS is the only query",
+    )
 
 
 def at(tensor: Tensor, index: Tensor) -> Tensor:
@@ -137,13 +160,11 @@ def _softmax(scores: Tensor) -> Tensor:
 def _column(call: AttentionCall, scores: Tensor, cls_index: Tensor) -> tuple[Tensor, str]:
     """Return the weights that every query puts on CLS, `[sample, head, query]`, and how they were made."""
     if call.scores is not None:
-        log_sum_exp = torch.logsumexp(call.scores.to(call.dtype), dim=-1)
-    elif call.log_sum_exp is None:
+        return _column_in_blocks(call, cls_index), ""
+    if call.log_sum_exp is None:
         return _column_in_blocks(call, cls_index), ", column in blocks"
-    else:
-        log_sum_exp = call.log_sum_exp.to(call.dtype)
-    weights = torch.exp(scores - log_sum_exp).masked_fill(torch.isneginf(scores), 0.0)
-    if call.scores is not None or call.dtype == torch.float64:
+    weights = torch.exp(scores - call.log_sum_exp.to(call.dtype)).masked_fill(torch.isneginf(scores), 0.0)
+    if call.dtype == torch.float64:
         return weights, ""
     blurred = _blurred_heads(call, weights, scores)
     if not bool(blurred.any()):
@@ -199,6 +220,9 @@ def score_blocks(call: AttentionCall) -> Iterator[Tensor]:
     keys = _per_query_head(call.key, call.heads).to(call.dtype).transpose(2, 3)
     for start in range(0, call.queries, size):
         block = slice(start, start + size)
+        if call.scores is not None:
+            yield call.scores[:, :, block].to(call.dtype)
+            continue
         scores = (call.query[:, :, block].to(call.dtype) @ keys) * call.scale
         if call.mask is not None:
             scores = _masked(scores, _full_mask(call)[:, :, block])
@@ -232,6 +256,10 @@ def _column_error(call: AttentionCall, column: Tensor, cls_index: Tensor) -> Ten
     return worst
 
 
-def _largest(scores: Tensor) -> Tensor:
-    """Return the largest absolute finite score of each sample: `[sample]`; NaN stays NaN."""
-    return scores.masked_fill(torch.isinf(scores), 0.0).abs().flatten(1).amax(-1)
+def _largest(scores: Tensor, weights: Tensor) -> Tensor:
+    """Return the largest absolute score that carries weight, `[sample]`; NaN stays NaN.
+
+    Scores that a model masks with a large negative number must not widen the tolerance.
+    """
+    masked = (weights == 0) | (scores < _MASK_LIKE)
+    return scores.masked_fill(masked, 0.0).abs().flatten(1).amax(-1)

@@ -11,7 +11,7 @@ While it is active, torch's native encoder fast path and nested tensors are off 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from types import FunctionType
 from typing import Any
 
@@ -54,13 +54,13 @@ class Watch:
         on_attention: Called after each attention operation.
         on_linear: Called after each linear map with its input and weight.
         is_active: Tells whether calls count now (the module's forward is running in this thread).
-        samples: Batch size of the running forward, 0 if unknown; unfolds `[sample · head, …]` layouts.
+        sizes: The sizes that the batch of the running forward may have; empty if unknown.
     """
 
     on_attention: Listener
     on_linear: Callable[[Tensor, Tensor], None]
     is_active: Callable[[], bool]
-    samples: Callable[[], int] = field(default=lambda: 0)
+    sizes: Callable[[], tuple[int, ...]] = tuple
 
 
 class AttentionMode(TorchFunctionMode):
@@ -229,12 +229,12 @@ class AttentionMode(TorchFunctionMode):
     def _report(self, call: AttentionCall) -> None:
         """Bring a call to canonical layout and hand it to the listener, or say why it has no CLS row."""
         packing = self._packing
-        samples = packing.samples if packing else self._watch.samples()
+        sizes = (packing.samples,) if packing else self._watch.sizes()
         if packing and not packing.is_self_attention:
             self._watch.on_attention(Skipped("it is cross attention: queries and keys are different tensors"))
         else:
             extra_keys = packing.extra_keys if packing else 0
-            self._watch.on_attention(canonical(call, samples=samples, extra_keys=extra_keys))
+            self._watch.on_attention(canonical(call, sizes=sizes, extra_keys=extra_keys))
 
 
 def _without_dispatch(function: Any) -> Any:

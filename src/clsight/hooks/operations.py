@@ -66,6 +66,16 @@ class AttentionCall:
         return self.key.shape[2]
 
     @property
+    def tokens(self) -> int:
+        """Number of tokens of the sequence: the keys without the extra ones."""
+        return self.keys - self.extra_keys
+
+    @property
+    def is_class_attention(self) -> bool:
+        """Whether CLS alone asks, as in CaiT: one query over a sequence that includes CLS."""
+        return self.queries == 1 < self.tokens
+
+    @property
     def dtype(self) -> torch.dtype:
         """The dtype in which row and column are computed: float64 for float64, else float32."""
         return torch.float64 if self.query.dtype == torch.float64 else torch.float32
@@ -104,17 +114,19 @@ class Skipped:
     reason: str
 
 
-def canonical(call: AttentionCall, *, samples: int, extra_keys: int) -> AttentionCall | Skipped:
+def canonical(call: AttentionCall, *, sizes: tuple[int, ...], extra_keys: int) -> AttentionCall | Skipped:
     """Return the call as `[sample, head, token, head_dim]`, or why that cannot be done.
 
     Args:
         call: The call as the model made it: two to four dimensions.
-        samples: Batch size, to tell samples from heads in `[sample · head, token, head_dim]`; 0 if unknown.
+        sizes: The sizes that the batch may have, most likely first; empty if unknown. They tell samples from
+            heads in `[sample · head, token, head_dim]`, and windows from samples.
         extra_keys: Keys at the end that are no tokens of the sequence.
     """
-    shape = call.query.shape
-    if not _can_unfold(call.query, samples):
-        return Skipped(f"its queries have the shape {tuple(shape)}, windows or several groups of tokens")
+    samples = _samples(call.query, sizes)
+    if samples is None:
+        shape, batch = tuple(call.query.shape), sizes[0] if sizes else "unknown size"
+        return Skipped(f"queries of shape {shape} for a batch of {batch} are windows or groups of tokens")
     log_sum_exp = call.log_sum_exp
     unfolded = replace(
         call,
@@ -123,21 +135,25 @@ def canonical(call: AttentionCall, *, samples: int, extra_keys: int) -> Attentio
         value=unfold_heads(call.value, samples),
         output=unfold_heads(call.output, samples),
         scores=None if call.scores is None else unfold_heads(call.scores, samples),
-        log_sum_exp=None if log_sum_exp is None else _unfold_rows(log_sum_exp.reshape(shape[:-1]), samples),
+        log_sum_exp=None
+        if log_sum_exp is None
+        else _unfold_rows(log_sum_exp.reshape(call.query.shape[:-1]), samples),
         extra_keys=extra_keys,
     )
-    if unfolded.queries != unfolded.keys - extra_keys:
+    if unfolded.queries not in (1, unfolded.tokens):
         return Skipped(
-            f"it has {unfolded.queries} queries for {unfolded.keys} keys, so it is no self-attention"
+            f"it has {unfolded.queries} queries for {unfolded.tokens} keys, so it is no self-attention"
         )
     return unfolded
 
 
-def _can_unfold(tensor: Tensor, samples: int) -> bool:
-    """Tell whether `unfold_heads` has one meaning for this shape."""
-    if tensor.dim() == 3:
-        return samples > 0 and tensor.shape[0] % samples == 0
-    return tensor.dim() == 4 or (tensor.dim() == 2 and samples == 1)
+def _samples(query: Tensor, sizes: tuple[int, ...]) -> int | None:
+    """Return the batch size of a call, or None if its shape is not that of a batch of whole sequences."""
+    if query.dim() == 4:
+        return query.shape[0] if not sizes or query.shape[0] in sizes else None
+    if query.dim() == 3:
+        return next((size for size in sizes if size and query.shape[0] % size == 0), None)
+    return 1 if query.dim() == 2 else None
 
 
 def _unfold_rows(tensor: Tensor, samples: int) -> Tensor:

@@ -20,9 +20,10 @@ class ProjectionFinder:
         self._value = call.value.detach()
         self._heads = call.heads
         self._tokens = call.queries
-        self._cls_index = cls_index
+        position = torch.zeros_like(cls_index) if call.is_class_attention else cls_index
         samples = torch.arange(call.samples, device=cls_index.device)
-        self._merged = call.output.detach()[samples, :, cls_index].flatten(1)
+        self._cls_index = position
+        self._merged = call.output.detach()[samples, :, position].flatten(1)
         self._maps_left = _NEXT_MAPS
 
     @property

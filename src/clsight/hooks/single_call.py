@@ -12,7 +12,8 @@ from torch import nn
 from clsight.errors import CaptureError
 from clsight.hooks.assembly import TokenMap
 from clsight.hooks.calls import Inputs, call_module, check_inputs
-from clsight.hooks.recorder import ClsIndex, Recorder, TokenMask
+from clsight.hooks.forward import ClsIndex
+from clsight.hooks.recorder import Recorder, TokenMask
 
 if TYPE_CHECKING:
     from clsight.loading import Examples, Subject
@@ -84,15 +85,19 @@ def _capture_subject(
     prepared = subject.prepare(raw)
     check_inputs(prepared.inputs)
     mask = prepared.token_mask if token_mask is None else token_mask
-    recorder = Recorder(subject.module, cls_index=position, token_mask=mask)
-    recorder._tokens = TokenMap(
-        prepared.token_text, prepared.token_kind, prepared.row, prepared.column, prepared.label
-    )
-    recorder._attributes.update(
-        model=subject.name,
-        strategy=subject.strategy,
-        seed=subject.seed,
-        checkpoint_sha256=subject.provenance.get("sha256", ""),
+    recorder = Recorder(
+        subject.module,
+        cls_index=position,
+        token_mask=mask,
+        tokens=TokenMap(
+            prepared.token_text, prepared.token_kind, prepared.row, prepared.column, prepared.label
+        ),
+        attributes={
+            "model": subject.name,
+            "strategy": subject.strategy,
+            "seed": subject.seed,
+            "checkpoint_sha256": subject.provenance.get("sha256", ""),
+        },
     )
     record = _record_call(recorder, prepared.inputs, eval_mode=eval_mode)
     if "class" in record.dims and len(subject.classes) == record.sizes["class"]:

@@ -1,0 +1,136 @@
+"""One forward pass while it runs: every attention call is looked at once, at once, and then let go."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from clsight.errors import CaptureError
+from clsight.hooks.assembly import ForwardPass, Layer
+from clsight.hooks.calls import attended_keys, find_logits, fit_token_mask, resolve_cls_index
+from clsight.hooks.cls_view import view_cls
+from clsight.hooks.layers import layer_names
+from clsight.hooks.operations import AttentionCall, Skipped
+from clsight.hooks.projection import ProjectionFinder
+from clsight.hooks.selection import is_inside, no_such_module, select_layers
+from clsight.hooks.self_check import check_view, dropout_notes, mask_notes
+
+ClsIndex = int | Sequence[int] | Tensor
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a recorder is asked for.
+
+    Attributes:
+        cls_index: Position of CLS, for all samples or one per sample.
+        token_mask: `[sample, token]`, True = real token, or None to find it.
+        within: Name of the submodule to look at, or None for all.
+    """
+
+    cls_index: ClsIndex = 0
+    token_mask: Tensor | None = None
+    within: str | None = None
+
+
+class Forward:
+    """The attention calls of one forward pass, seen in order.
+
+    Args:
+        settings: What to look at.
+        root: Name of the whole module.
+        sizes: The sizes that the batch may have, from the inputs; empty if unknown.
+    """
+
+    def __init__(self, settings: Settings, *, root: str, sizes: tuple[int, ...]) -> None:
+        self.sizes = sizes
+        self._settings = settings
+        self._root = root
+        self._layers: list[Layer] = []
+        self._skipped: list[tuple[str, str]] = []
+        self._outside: set[str] = set()
+        self._positions: dict[int, Tensor] = {}
+        self._attended: dict[int, Tensor] = {}
+        self._finder: ProjectionFinder | None = None
+
+    def on_attention(self, call: AttentionCall | Skipped, path: tuple[str, ...]) -> None:
+        """Look at one attention call that ran inside the modules of `path`."""
+        if not is_inside(path, self._settings.within):
+            self._outside.update(path)
+            return
+        if isinstance(call, Skipped):
+            self._skipped.append((path[-1], call.reason))
+            return
+        if call.tokens not in self._positions:
+            self._positions[call.tokens] = resolve_cls_index(self._settings.cls_index, call)
+            self._attended[call.tokens] = attended_keys(call)
+        position = self._positions[call.tokens]
+        self._layers.append(Layer.of(call, view_cls(call, position), path))
+        self._finder = ProjectionFinder(call, position)
+
+    def on_linear(self, features: Tensor, weight: Tensor) -> None:
+        """Look at one linear map: it may be the output projection of the last attention call."""
+        if self._finder is None:
+            return
+        norm = self._finder.value_norm(features, weight)
+        if norm is not None:
+            self._layers[-1].value_norm = norm
+        if not self._finder.is_waiting:
+            self._finder = None
+
+    def finish(self, stated_mask: Tensor | None, output: Any) -> ForwardPass:
+        """Check the layers of the forward pass that just ended, and gather them.
+
+        Args:
+            stated_mask: The token mask that the call gave to the module, or None.
+            output: What the module returned.
+
+        Raises:
+            CaptureError: If there is no attention to show, or a map would be wrong.
+        """
+        skipped = [f"`{name or self._root}` left out: {reason}" for name, reason in self._skipped]
+        if not self._layers:
+            raise self._nothing_seen(skipped)
+        layers, notes = select_layers(self._layers, root=self._root)
+        names = [name or self._root for name in layer_names([layer.path for layer in layers])]
+        for name, layer in zip(names, layers, strict=True):
+            check_view(layer.view, layer=name, dtype=layer.dtype)
+        position = self._positions[layers[0].tokens]
+        mask = self._token_mask(layers[0], stated_mask)
+        logits, why_no_logits = find_logits(output, len(position))
+        views = [layer.view for layer in layers]
+        return ForwardPass(
+            layers=layers,
+            names=names,
+            cls_index=position,
+            token_mask=mask,
+            logits=logits,
+            absent={} if logits is not None else {"logits": why_no_logits},
+            notes=[*skipped, *notes, *dropout_notes(views, names), *mask_notes(views, names, mask)],
+        )
+
+    def _token_mask(self, layer: Layer, stated: Tensor | None) -> Tensor:
+        """Return which tokens are real, `[sample, token]`: as given, stated in the call, or attended."""
+        attended = self._attended[layer.tokens]
+        mask = stated if self._settings.token_mask is None else self._settings.token_mask
+        if mask is None:
+            return attended
+        fitted = fit_token_mask(
+            mask.to(attended.device, torch.bool),
+            samples=len(attended),
+            tokens=layer.tokens,
+            cls_index=self._positions[layer.tokens],
+        )
+        return torch.nn.functional.pad(fitted, (0, layer.extra_keys), value=True)
+
+    def _nothing_seen(self, skipped: list[str]) -> CaptureError:
+        if self._outside and self._settings.within is not None:
+            return no_such_module(self._settings.within, [name for name in self._outside if name])
+        return CaptureError(
+            self._root,
+            expected="self-attention through scaled_dot_product_attention or a softmax of query-key products",
+            got="; ".join(skipped) if skipped else "no attention call at all",
+            next_step="Check that the module runs attention in Python, outside compiled or scripted code",
+        )

@@ -1,0 +1,77 @@
+"""Which of the attention calls of a forward pass belong to the sequence that CLS stands in?"""
+
+from clsight.errors import CaptureError, did_you_mean
+from clsight.hooks.assembly import Layer
+
+
+def is_inside(path: tuple[str, ...], within: str | None) -> bool:
+    """Tell whether a call was made inside the module `within`, or anywhere if it is None."""
+    return within is None or within in path
+
+
+def select_layers(layers: list[Layer], *, root: str) -> tuple[list[Layer], list[str]]:
+    """Return the layers whose tokens include CLS, and a sentence about each group of others.
+
+    Single-query attention (CaiT) sees CLS in a sequence that earlier layers do not have: those are left out.
+    A single query over the same sequence as other layers is a pooling head: it is left out.
+
+    Args:
+        layers: All captured calls, in order.
+        root: Name of the whole module, for calls outside any submodule.
+
+    Raises:
+        CaptureError: If several sequences of different length remain, such as the towers of CLIP.
+    """
+    single = {layer.tokens for layer in layers if layer.is_class_attention}
+    full = {layer.tokens for layer in layers if not layer.is_class_attention}
+    notes: list[str] = []
+    if single and full and not single & full:
+        others = [layer for layer in layers if not layer.is_class_attention]
+        layers = [layer for layer in layers if layer.is_class_attention]
+        notes.append(_left_out(others, root, f"CLS enters the sequence later, in `{layers[0].path[-1]}`"))
+    elif single and full:
+        others = [layer for layer in layers if layer.is_class_attention]
+        layers = [layer for layer in layers if not layer.is_class_attention]
+        notes.append(
+            _left_out(others, root, "one query over all tokens is a pooling head, not a layer of CLS")
+        )
+    if len({layer.tokens for layer in layers}) > 1:
+        raise _several_sequences(layers, root)
+    return layers, notes
+
+
+def _left_out(layers: list[Layer], root: str, reason: str) -> str:
+    names = ", ".join(f"`{layer.path[-1] or root}`" for layer in layers)
+    return f"{names} left out: {reason}"
+
+
+def _several_sequences(layers: list[Layer], root: str) -> CaptureError:
+    """Tell of several sequence lengths, and by which submodule each can be chosen."""
+    groups: dict[int, list[Layer]] = {}
+    for layer in layers:
+        groups.setdefault(layer.tokens, []).append(layer)
+    shown = [
+        f"{len(group)} layers of {tokens} tokens in {_home(group, root)}" for tokens, group in groups.items()
+    ]
+    return CaptureError(
+        root,
+        expected="one sequence that all attention layers share",
+        got="; ".join(shown),
+        next_step="Choose one with within=, the name of the submodule, and pass its cls_index",
+    )
+
+
+def _home(group: list[Layer], root: str) -> str:
+    """Return the innermost module that holds all layers of a group."""
+    shared = [name for name in group[0].path if all(name in layer.path for layer in group)]
+    return f"`{shared[-1] or root}`"
+
+
+def no_such_module(within: str, names: list[str]) -> CaptureError:
+    """Return the error for a `within` in which no attention ran."""
+    return CaptureError(
+        "within",
+        expected="the name of a submodule in which attention runs",
+        got=repr(within),
+        next_step=did_you_mean(within, names),
+    )
