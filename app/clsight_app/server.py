@@ -1,9 +1,11 @@
 """Serve the dashboard on this machine, after a look whether the port is free."""
 
+import logging
 import socket
 import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 import waitress
@@ -30,12 +32,23 @@ def serve(
         CheckpointError: A model cannot be loaded.
     """
     with listen(host, port) as listener:
-        server = waitress.create_server(create_app(models).server, sockets=[listener], threads=_THREADS)
+        server = server_of(models, listener)
         address = address_of(listener)
         click.echo(f"clsight is at {address} (stop it with Ctrl+C)")
         if open_browser:
             webbrowser.open(address)
         server.run()
+
+
+def server_of(models: Sequence[Path], listener: socket.socket) -> Any:
+    """Return a server of the dashboard on a bound socket; its `run()` serves until it is interrupted.
+
+    Args:
+        models: Model folders or files that `clsight.load` takes, at least one.
+        listener: What `listen` returned.
+    """
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # a page asks several things at once
+    return waitress.create_server(create_app(models).server, sockets=[listener], threads=_THREADS)
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -7,10 +7,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from hostile_model import save_hostile_model
 from playwright.sync_api import Browser, Page, Request, expect, sync_playwright
 
 import clsight
+from hostile_model import save_hostile_model
 from serving import free_port, server
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -3,9 +3,10 @@
 from urllib.parse import urlencode
 
 import pytest
+from playwright.sync_api import expect
+
 from clsight_app import ids
 from hostile_model import CLASSES, NAME
-from playwright.sync_api import expect
 
 pytestmark = pytest.mark.browser
 

@@ -209,6 +209,6 @@ def test_page_fits_a_narrow_screen(watched, path):
     page = watched.page
     page.set_viewport_size({"width": 390, "height": 844})
     page.goto(path)
-    expect(page.locator(SENTENCE)).to_be_visible(timeout=60_000)
-    page.wait_for_timeout(500)
+    expect(page.locator(".curves .main-svg").last).to_be_visible()
+    page.wait_for_timeout(500)  # for the figures to reach their final size
     assert page.evaluate("document.documentElement.scrollWidth") <= 390

@@ -16,6 +16,7 @@ CONFIG: Final[Any] = {
     "responsive": True,
 }
 _WIDTH, _BESIDE, _BELOW = 600, 130, 62  # pixels: a figure, and what its color bar and its axes take of it
+_NARROWEST = 672  # pixels: what the style sheet gives the maps of a comparison at least
 _TRANSPARENT: Final = "rgba(0,0,0,0)"
 
 
@@ -65,6 +66,17 @@ def map_size(figure: Figure) -> dict[str, str]:
     width, height = (abs(axis.range[1] - axis.range[0]) for axis in (x, y))
     cells = height * (y.scaleratio or 1) / width * (_WIDTH - _BESIDE)
     return {"aspectRatio": f"{_WIDTH} / {round(cells + _BELOW)}"}
+
+
+def comparison_size(figure: Figure) -> dict[str, str]:
+    """Return the size of two rows of maps: no higher than the figure asks for, lower where it is narrow."""
+    x, y = figure.layout.xaxis, figure.layout.yaxis
+    height = f"{figure.layout.height}px"
+    if y.scaleanchor is None:
+        return {"height": height}
+    width_of_map = (_NARROWEST - _BESIDE) / abs(x.range[1] - x.range[0])
+    narrow = round(2 * width_of_map * y.scaleratio + 2 * _BELOW)
+    return {"aspectRatio": f"{_NARROWEST} / {narrow}", "maxHeight": height}
 
 
 def color_legend(figure: Figure) -> html.Div:

@@ -9,7 +9,7 @@ from clsight.errors import ClsightError
 from clsight_app import ids, navigation
 from clsight_app.catalog import Catalog
 from clsight_app.components.controls import DIRECTION_LABELS, layer_control
-from clsight_app.components.graph import graph
+from clsight_app.components.graph import comparison_size, graph
 from clsight_app.components.labels import labeled
 from clsight_app.components.notice import error_notice
 from clsight_app.components.numbers import answer_table
@@ -87,6 +87,7 @@ def _comparison(peers: Peers, selection: Selection, *, dark: bool) -> list[Any]:
         figure,
         component_id=ids.STRATEGIES,
         title=f"{DIRECTION_LABELS[selection.direction]}, layer {layer}, mean over heads",
+        style=comparison_size(figure),
         remark=f"Above: weights. Below: the difference to {peers.reference}.",
     )
     table = answer_table(answers(stacked, peers.reference, peers.models, layer=layer))

@@ -30,7 +30,10 @@ def layout() -> list[Any]:
                 html.Section(
                     [
                         html.H2("Layers and heads"),
-                        html.P("Click a tile, or move with the arrow keys.", className="hint"),
+                        html.P(
+                            "Click a tile, or move with the arrow keys. Above an image: CLS itself.",
+                            className="hint",
+                        ),
                         html.Figure(
                             dcc.Graph(id=ids.GRID, config=CONFIG),
                             **labeled("Weights of CLS, one tile for each layer and head"),

@@ -2,8 +2,8 @@
 
 import pytest
 
-from clsight import analysis, figures
-from clsight_app.components.graph import CONFIG, color_legend, line_legend, map_size, on_page
+from clsight import analysis, figures, stack
+from clsight_app.components.graph import CONFIG, color_legend, comparison_size, line_legend, map_size, on_page
 from hand_made import patch_record, word_record
 
 
@@ -26,6 +26,15 @@ def test_map_grows_with_its_layers():
     )
     height_few, height_many = (int(ratio.split(" / ")[1]) for ratio in (few, many))
     assert height_many - 62 == pytest.approx(2 * (height_few - 62), abs=2)  # rounded to whole pixels
+
+
+def test_comparison_is_no_higher_than_the_figure_asks_for():
+    stacked = stack({name: patch_record(seed=seed).record for seed, name in enumerate(("learned", "zeros"))})
+    figure = figures.compare_strategies(stacked, sample=0, layer=0)
+    size = comparison_size(figure)
+    assert size["maxHeight"] == f"{figure.layout.height}px"
+    width, height = (int(side) for side in size["aspectRatio"].split(" / "))
+    assert height - 124 == pytest.approx(2 * (width - 130) / 2 * figure.layout.yaxis.scaleratio, abs=1)
 
 
 def test_words_keep_the_height_the_figure_asks_for():
