@@ -28,8 +28,18 @@ def test_maps_are_those_of_the_stacked_records(catalog):
     np.testing.assert_allclose(change[1, 5:9], (zeros - learned)[1:5], atol=1e-6)
 
 
+def test_direction_draws_the_column(catalog):
+    column = catalog.record("digits-learned", 2)["attended_by"].sel(layer=0).mean("head").values[0]
+    view = compare.view(catalog, "?sample=2&direction=attended_by", dark=False)
+    np.testing.assert_allclose(figure_of(view).data[0].z[1, :4], column[1:5], rtol=1e-6)
+    assert "In layer 0, the other tokens give CLS" in page_text(view)
+
+
 def test_reference_is_the_model_of_the_address(catalog):
-    text = page_text(compare.view(catalog, "?model=digits-fixed-random", dark=False))
+    view = compare.view(catalog, "?model=digits-fixed-random", dark=False)
+    text, change = page_text(view), np.asarray(figure_of(view).data[1].z)
+    assert np.isnan(change[:, 10:14]).all()  # the third of four maps of four columns, a gap after each
+    assert np.isfinite(change[1, :4]).all()
     assert "compared with fixed_random, CLS moves" in text
     assert "Below: the difference to fixed_random." in text
 

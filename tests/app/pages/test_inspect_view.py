@@ -27,8 +27,9 @@ def test_grid_shows_the_record_of_the_address(catalog):
 
 def test_direction_draws_the_column(catalog):
     view = inspect.view(catalog, "?sample=4&direction=attended_by", dark=False)
-    weights = catalog.record("digits-learned", 4)["attended_by"].values
-    assert float(view["grid"].data[0].z[0, 0]) == pytest.approx(weights[0, 0, 0, 0])
+    column = catalog.record("digits-learned", 4)["attended_by"].values
+    first_patches = view["grid"].data[0].z[1, :4]  # below CLS itself, where row and column meet
+    assert first_patches.tolist() == pytest.approx(column[0, 0, 0, 1:5].tolist())
 
 
 def test_detail_has_both_directions_over_the_image(catalog):
