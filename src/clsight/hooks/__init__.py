@@ -1,6 +1,7 @@
 """Capture: forward hooks say which layer runs, the attention operation says what CLS sees."""
 
+from clsight.hooks.keeping import KEEP
 from clsight.hooks.recorder import Recorder
 from clsight.hooks.single_call import capture
 
-__all__ = ["Recorder", "capture"]
+__all__ = ["KEEP", "Recorder", "capture"]

@@ -13,6 +13,7 @@ from torch import Tensor
 from clsight import __version__
 from clsight.errors import CaptureError
 from clsight.hooks.cls_view import ClsView
+from clsight.hooks.gradient import Tap
 from clsight.hooks.operations import AttentionCall
 from clsight.schema import SCHEMA_VERSION
 
@@ -31,6 +32,10 @@ class Layer:
         extra_keys: Keys at the end that are no tokens of the sequence.
         is_class_attention: Whether CLS was the only query.
         value_norm: `[sample, head, key]`, ‖v W_O‖, once the output projection was found.
+        contribution_norm: `[sample, key]`, ‖Σ_h row_h v_h W_O‖, likewise, if asked for.
+        keys: `[sample, head, key, head_dim]`, if asked for; `values` alike.
+        call: What mixing needs of the call, if asked for.
+        tap: Where the gradient is read, if asked for.
     """
 
     path: tuple[str, ...]
@@ -40,6 +45,11 @@ class Layer:
     extra_keys: int
     is_class_attention: bool
     value_norm: Tensor | None = None
+    contribution_norm: Tensor | None = None
+    keys: Tensor | None = None
+    values: Tensor | None = None
+    call: AttentionCall | None = None
+    tap: Tap | None = None
 
     @classmethod
     def of(cls, call: AttentionCall, view: ClsView, path: tuple[str, ...]) -> Self:
@@ -76,6 +86,8 @@ class ForwardPass:
         cls_index: `[sample]`, position of CLS.
         token_mask: `[sample, token]`, True = real token, extra keys included.
         logits: `[sample, class]` or None.
+        extras: Name to dimensions and tensor of what else was asked for.
+        keeps_vectors: Whether the query, key and value of CLS belong in the record.
         absent: Variable name to the reason why the record lacks it.
         notes: Sentences about the capture that a reader of the maps should know.
     """
@@ -85,6 +97,8 @@ class ForwardPass:
     cls_index: Tensor
     token_mask: Tensor
     logits: Tensor | None
+    extras: Mapping[str, tuple[tuple[str, ...], Tensor]] = field(default_factory=dict)
+    keeps_vectors: bool = True
     absent: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
@@ -97,8 +111,8 @@ def assemble(forward: ForwardPass, *, tokens: TokenMap | None, attributes: Mappi
     variables = _layer_variables(forward, mask)
     variables["token_mask"] = (("sample", "token"), mask)
     if forward.logits is not None:
-        logits = forward.logits if forward.logits.dtype == torch.float64 else forward.logits.float()
-        variables["logits"] = (("sample", "class"), _numpy(logits))
+        variables["logits"] = (("sample", "class"), _numpy(forward.logits))
+    variables.update({name: (dims, _numpy(tensor)) for name, (dims, tensor) in forward.extras.items()})
     tokens = tokens or _numbered_tokens(mask, cls_index, forward.layers[0].extra_keys)
     return xr.Dataset(
         variables,
@@ -120,7 +134,7 @@ def _layer_variables(forward: ForwardPass, mask: NDArray[np.bool_]) -> dict[str,
         "attended_by": (weights, attended_by),
         "attention_error": (("sample", "layer"), np.maximum(stack("output_error"), stack("column_error"))),
     }
-    for name in ("query", "key", "value"):
+    for name in ("query", "key", "value") if forward.keeps_vectors else ():
         vector = stack(name)
         if vector.shape[-1] != stack("query").shape[-1]:
             forward.absent[name] = "its head width differs from the query's"

@@ -47,18 +47,19 @@ def check_inputs(inputs: object) -> None:
 
 def first_tensor(inputs: object) -> Tensor | None:
     """Return the first tensor among the inputs, by position or by name."""
-    return next(_tensors(inputs), None)
+    return next(tensors_in(inputs), None)
 
 
-def _tensors(value: object) -> Iterator[Tensor]:
+def tensors_in(value: object) -> Iterator[Tensor]:
+    """Yield every tensor in nested mappings, tuples and lists, in order."""
     if isinstance(value, Tensor):
         yield value
     elif isinstance(value, Mapping):
         for item in value.values():
-            yield from _tensors(item)
+            yield from tensors_in(item)
     elif isinstance(value, (tuple, list)):
         for item in value:
-            yield from _tensors(item)
+            yield from tensors_in(item)
 
 
 def resolve_cls_index(cls_index: int | Sequence[int] | Tensor, call: AttentionCall) -> Tensor:
@@ -160,16 +161,19 @@ def _above_masked(scores: Tensor) -> Tensor:
 def find_logits(output: Any, samples: int) -> tuple[Tensor | None, str]:
     """Return the model's logits `[sample, class]`, or None with the reason.
 
-    The rule: `output.logits`, else `output["logits"]`, else the output's single `[sample, class]` tensor.
+    The rule: `output.logits`, else `output["logits"]`, else the output's single `[sample, class]` tensor that
+    is not named as pooled states.
     """
     named = getattr(output, "logits", None)
     if named is None and isinstance(output, Mapping):
         named = output.get("logits")
     if isinstance(named, Tensor) and named.dim() == 2:
-        return named.detach(), ""
-    found = [tensor for tensor in _tensors(output) if tensor.dim() == 2 and tensor.shape[0] == samples]
+        return named, ""
+    if isinstance(output, Mapping):
+        output = {name: value for name, value in output.items() if "pool" not in name}
+    found = [tensor for tensor in tensors_in(output) if tensor.dim() == 2 and tensor.shape[0] == samples]
     if len(found) == 1 and found[0].is_floating_point():
-        return found[0].detach(), ""
+        return found[0], ""
     return (
         None,
         f"the output holds {len(found) or 'no'} tensors of shape [sample, class], where one is expected",

@@ -62,14 +62,14 @@ def view_cls(call: AttentionCall, cls_index: Tensor) -> ClsView:
             return _view_class_attention(call, cls_index)
         row_scores = query_scores(call, cls_index)
         column_scores = _cls_key_scores(call, cls_index)
-        row = _softmax(row_scores)
+        row = softmax_or_zero(row_scores)
         column, how = _column(call, column_scores, cls_index)
         return ClsView(
             row=row,
             column=torch.nn.functional.pad(column, (0, call.extra_keys), value=float("nan")),
             query=at(call.query.detach(), cls_index),
-            key=at(_per_query_head(call.key.detach(), call.heads), cls_index),
-            value=at(_per_query_head(call.value.detach(), call.heads), cls_index),
+            key=at(per_query_head(call.key.detach(), call.heads), cls_index),
+            value=at(per_query_head(call.value.detach(), call.heads), cls_index),
             output_error=_output_error(call, row, cls_index),
             column_error=_column_error(call, column, cls_index),
             largest_score=torch.maximum(_largest(row_scores, row), _largest(column_scores, column)),
@@ -81,15 +81,15 @@ def _view_class_attention(call: AttentionCall, cls_index: Tensor) -> ClsView:
     """Return the view where CLS alone asks: a row, and of the column only what CLS puts on itself."""
     only = torch.zeros_like(cls_index)
     scores = query_scores(call, only)
-    row = _softmax(scores)
+    row = softmax_or_zero(scores)
     itself = torch.zeros_like(row, dtype=torch.bool)
     itself[torch.arange(call.samples, device=row.device), :, cls_index] = True
     return ClsView(
         row=row,
         column=row.masked_fill(~itself, float("nan")),
         query=at(call.query.detach(), only),
-        key=at(_per_query_head(call.key.detach(), call.heads), cls_index),
-        value=at(_per_query_head(call.value.detach(), call.heads), cls_index),
+        key=at(per_query_head(call.key.detach(), call.heads), cls_index),
+        value=at(per_query_head(call.value.detach(), call.heads), cls_index),
         output_error=_output_error(call, row, only),
         column_error=torch.zeros(call.samples, dtype=row.dtype, device=row.device),
         largest_score=_largest(scores, row),
@@ -102,8 +102,8 @@ def at(tensor: Tensor, index: Tensor) -> Tensor:
     return tensor[torch.arange(tensor.shape[0], device=tensor.device), :, index]
 
 
-def _per_query_head(tensor: Tensor, heads: int) -> Tensor:
-    """Repeat grouped key or value heads so that there is one per query head."""
+def per_query_head(tensor: Tensor, heads: int) -> Tensor:
+    """Return grouped key or value heads repeated so that there is one per query head."""
     return tensor if tensor.shape[1] == heads else tensor.repeat_interleave(heads // tensor.shape[1], dim=1)
 
 
@@ -151,8 +151,8 @@ def _masked(scores: Tensor, mask: Tensor) -> Tensor:
     return scores + mask.to(scores.dtype)
 
 
-def _softmax(scores: Tensor) -> Tensor:
-    """Softmax over the last dimension; all zero where every score is −inf, as the fused kernels do."""
+def softmax_or_zero(scores: Tensor) -> Tensor:
+    """Return the softmax over the last dimension; zero where every score is −inf, as fused kernels do."""
     nothing_to_see = torch.isneginf(scores).all(-1, keepdim=True)
     return torch.softmax(scores, dim=-1).masked_fill(nothing_to_see, 0.0)
 
@@ -209,7 +209,7 @@ def _chosen_mask(call: AttentionCall, samples: Tensor, heads: Tensor) -> Tensor:
 
 def _column_in_blocks(call: AttentionCall, cls_index: Tensor) -> Tensor:
     """Return the column `[sample, head, query]`, streamed in O(block · keys) memory."""
-    columns = [at(_softmax(scores).transpose(2, 3), cls_index) for scores in score_blocks(call)]
+    columns = [at(softmax_or_zero(scores).transpose(2, 3), cls_index) for scores in score_blocks(call)]
     return torch.cat(columns, dim=-1)
 
 
@@ -217,7 +217,7 @@ def score_blocks(call: AttentionCall) -> Iterator[Tensor]:
     """Yield the scaled and masked scores of consecutive blocks of queries: `[sample, head, block, key]`."""
     row_bytes = call.samples * call.heads * call.keys * call.dtype.itemsize
     size = max(1, _BLOCK_BYTES // max(1, row_bytes))
-    keys = _per_query_head(call.key, call.heads).to(call.dtype).transpose(2, 3)
+    keys = per_query_head(call.key, call.heads).to(call.dtype).transpose(2, 3)
     for start in range(0, call.queries, size):
         block = slice(start, start + size)
         if call.scores is not None:
@@ -250,7 +250,7 @@ def _column_error(call: AttentionCall, column: Tensor, cls_index: Tensor) -> Ten
     worst = torch.zeros(call.samples, dtype=call.dtype, device=column.device)
     for position in {call.queries // 3, 2 * call.queries // 3}:
         index = torch.full_like(cls_index, position)
-        whole = _softmax(query_scores(call, index))
+        whole = softmax_or_zero(query_scores(call, index))
         cls_weight = whole.gather(-1, cls_index[:, None, None].expand(-1, call.heads, 1)).squeeze(-1)
         worst = torch.maximum(worst, (column[..., position] - cls_weight).abs().amax(-1))
     return worst

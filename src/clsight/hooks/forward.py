@@ -1,6 +1,6 @@
-"""One forward pass while it runs: every attention call is looked at once, at once, and then let go."""
+"""One forward pass while it runs: each attention call is looked at when it happens, and then let go."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,10 +10,14 @@ from torch import Tensor
 from clsight.errors import CaptureError
 from clsight.hooks.assembly import ForwardPass, Layer
 from clsight.hooks.calls import attended_keys, find_logits, fit_token_mask, resolve_cls_index
-from clsight.hooks.cls_view import view_cls
+from clsight.hooks.cls_view import per_query_head, view_cls
+from clsight.hooks.extras import Finished, make_extras
+from clsight.hooks.gradient import Target, tap
 from clsight.hooks.layers import layer_names
+from clsight.hooks.mixing import without_values
 from clsight.hooks.operations import AttentionCall, Skipped
 from clsight.hooks.projection import ProjectionFinder
+from clsight.hooks.residual import ResidualStream
 from clsight.hooks.selection import is_inside, no_such_module, select_layers
 from clsight.hooks.self_check import check_view, dropout_notes, mask_notes
 
@@ -28,11 +32,17 @@ class Settings:
         cls_index: Position of CLS, for all samples or one per sample.
         token_mask: `[sample, token]`, True = real token, or None to find it.
         within: Name of the submodule to look at, or None for all.
+        keep: Names from `clsight.hooks.keeping.KEEP`.
+        output: From the module's output to its logits, or None for the stated rule.
+        target: What `keep="gradient"` differentiates; None: the logit of the predicted class.
     """
 
     cls_index: ClsIndex = 0
     token_mask: Tensor | None = None
     within: str | None = None
+    keep: frozenset[str] = frozenset(["vectors"])
+    output: Callable[[Any], Tensor] | None = None
+    target: Target | None = None
 
 
 class Forward:
@@ -54,6 +64,7 @@ class Forward:
         self._positions: dict[int, Tensor] = {}
         self._attended: dict[int, Tensor] = {}
         self._finder: ProjectionFinder | None = None
+        self._stream = ResidualStream()
 
     def on_attention(self, call: AttentionCall | Skipped, path: tuple[str, ...]) -> None:
         """Look at one attention call that ran inside the modules of `path`."""
@@ -67,16 +78,38 @@ class Forward:
             self._positions[call.tokens] = resolve_cls_index(self._settings.cls_index, call)
             self._attended[call.tokens] = attended_keys(call)
         position = self._positions[call.tokens]
-        self._layers.append(Layer.of(call, view_cls(call, position), path))
+        layer = Layer.of(call, view_cls(call, position), path)
+        self._keep_more(layer, call, position)
+        self._layers.append(layer)
         self._finder = ProjectionFinder(call, position)
+
+    def _keep_more(self, layer: Layer, call: AttentionCall, position: Tensor) -> None:
+        """Hold on to what `keep` asks for."""
+        keep = self._settings.keep
+        if "keys_values" in keep:
+            layer.keys = per_query_head(call.key.detach(), call.heads)
+            layer.values = per_query_head(call.value.detach(), call.heads)
+        if keep & {"rollout", "received"}:
+            layer.call = without_values(call)
+        if "gradient" in keep:
+            layer.tap = tap(call, position)
+
+    def on_leave(self, name: str, inputs: Any, output: Any) -> None:
+        """Look at a module that just ran: if it held the last attention call, CLS went through it."""
+        if "hidden" in self._settings.keep and self._layers and name in self._layers[-1].path:
+            tokens = self._layers[-1].tokens
+            position = self._positions[tokens]
+            self._stream.on_leave(name, inputs, output, tokens=tokens, cls_index=position)
 
     def on_linear(self, features: Tensor, weight: Tensor) -> None:
         """Look at one linear map: it may be the output projection of the last attention call."""
         if self._finder is None:
             return
-        norm = self._finder.value_norm(features, weight)
-        if norm is not None:
-            self._layers[-1].value_norm = norm
+        layer = self._layers[-1]
+        if self._finder.is_projection(features, weight):
+            layer.value_norm = self._finder.value_norm(weight)
+            if "contributions" in self._settings.keep:
+                layer.contribution_norm = self._finder.contribution_norm(weight, layer.view.row)
         if not self._finder.is_waiting:
             self._finder = None
 
@@ -99,7 +132,11 @@ class Forward:
             check_view(layer.view, layer=name, dtype=layer.dtype)
         position = self._positions[layers[0].tokens]
         mask = self._token_mask(layers[0], stated_mask)
-        logits, why_no_logits = find_logits(output, len(position))
+        logits, why_no_logits = self._logits(output, len(position))
+        finished = Finished(
+            layers, names, position, mask, self._stream, output, logits, self._settings.target
+        )
+        extras = make_extras(finished, self._settings.keep)
         views = [layer.view for layer in layers]
         return ForwardPass(
             layers=layers,
@@ -107,9 +144,25 @@ class Forward:
             cls_index=position,
             token_mask=mask,
             logits=logits,
-            absent={} if logits is not None else {"logits": why_no_logits},
+            extras=extras.variables,
+            keeps_vectors="vectors" in self._settings.keep,
+            absent={**({"logits": why_no_logits} if why_no_logits else {}), **extras.absent},
             notes=[*skipped, *notes, *dropout_notes(views, names), *mask_notes(views, names, mask)],
         )
+
+    def _logits(self, output: Any, samples: int) -> tuple[Tensor | None, str]:
+        """Return the logits `[sample, class]` and no reason, or None and why."""
+        if self._settings.output is None:
+            return find_logits(output, samples)
+        logits = self._settings.output(output)
+        if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != samples:
+            raise CaptureError(
+                "output",
+                expected=f"a function that returns logits of shape (sample={samples}, class)",
+                got=str(tuple(logits.shape)) if isinstance(logits, Tensor) else type(logits).__name__,
+                next_step="Return one row of logits per sample",
+            )
+        return logits, ""
 
     def _token_mask(self, layer: Layer, stated: Tensor | None) -> Tensor:
         """Return which tokens are real, `[sample, token]`: as given, stated in the call, or attended."""

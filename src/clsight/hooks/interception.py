@@ -168,20 +168,21 @@ class AttentionMode(TorchFunctionMode):
         if plan is not None:
             left, right = operands
             product = Product(left.permute(plan.left), right.permute(plan.right))
-            in_order = result.permute(plan.result)
             if isinstance(self._tags.get(left), Weights):
-                self._multiplied(left, product, in_order)
+                self._multiplied(left, product, result, order=plan.result)
             elif plan.result == tuple(range(result.dim())):
                 self._tags.set(result, product)
         return result
 
-    def _multiplied(self, left: Tensor, product: Product | None, result: Tensor) -> None:
+    def _multiplied(
+        self, left: Tensor, product: Product | None, result: Tensor, *, order: tuple[int, ...] = ()
+    ) -> None:
         """Take a product for scores, or, where its left side is weights, for the end of an attention call."""
         weights = self._tags.get(left)
         if product is None:
             return
         if isinstance(weights, Weights):
-            self._confirm(weights, product.right.transpose(-2, -1), result)
+            self._confirm(weights, product.right.transpose(-2, -1), result, order)
         else:
             self._tags.set(result, product)
 
@@ -205,14 +206,16 @@ class AttentionMode(TorchFunctionMode):
             self._tags.set(result, tag)
         return result
 
-    def _confirm(self, weights: Weights, value: Tensor, output: Tensor) -> None:
+    def _confirm(self, weights: Weights, value: Tensor, output: Tensor, order: tuple[int, ...]) -> None:
         """Report explicit attention, now that its weights met the values."""
         self._report(
             AttentionCall(
                 query=weights.product.left,
                 key=weights.product.right,
                 value=value,
-                output=output,
+                output=output.permute(order) if order else output,
+                raw_output=output,
+                raw_order=order,
                 scale=1.0,
                 scores=weights.scores,
                 has_dropout=weights.dropped,

@@ -5,6 +5,7 @@ no other attention call shares: `encoder.layers.2`, `blocks.2`, `block#3` when o
 """
 
 from collections import Counter
+from collections.abc import Callable
 from threading import get_ident
 from types import TracebackType
 from typing import Any, Self
@@ -17,10 +18,17 @@ class ModulePath:
     """The path of running submodules of one module, in the thread that entered it.
 
     Use as a context manager: leaving removes every hook, also after an exception.
+
+    Args:
+        module: The whole module.
+        on_leave: Called with the name, the inputs and the output of each submodule that has run.
     """
 
-    def __init__(self, module: nn.Module) -> None:
+    def __init__(
+        self, module: nn.Module, *, on_leave: Callable[[str, Any, Any], None] = lambda *_: None
+    ) -> None:
         self._module = module
+        self._on_leave = on_leave
         self._running: list[str] = []
         self._handles: list[RemovableHandle] = []
         self._thread = 0
@@ -53,7 +61,7 @@ class ModulePath:
         self._thread = get_ident()
         for name, module in self._module.named_modules():
             self._handles.append(module.register_forward_pre_hook(self._entering(name)))
-            self._handles.append(module.register_forward_hook(self._leaving(name)))
+            self._handles.append(module.register_forward_hook(self._leaving(name), with_kwargs=True))
         return self
 
     def __exit__(
@@ -72,11 +80,12 @@ class ModulePath:
         return enter
 
     def _leaving(self, name: str) -> Any:
-        def leave(module: nn.Module, args: Any, output: Any) -> None:
+        def leave(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
             if self.is_own_thread:
                 # A submodule whose exception the model caught never left: drop it too.
                 while self._running and self._running.pop() != name:
                     pass
+                self._on_leave(name, (args, kwargs), output)
 
         return leave
 

@@ -21,6 +21,8 @@ class AttentionCall:
         value: `[sample, key_head, key, value_dim]`.
         output: `[sample, head, query, value_dim]`, the operation's own result.
         scale: The factor on the scores; 1.0 where the model scaled the query beforehand.
+        raw_output: The same result as the model goes on with, in the operation's own layout; None: `output`.
+        raw_order: The order of `raw_output`'s dimensions that gives `[…, query, value_dim]`; empty: as it is.
         mask: None, or broadcastable to `[sample, head, query, key]`: boolean (True = may attend) or additive.
         is_causal: Query i sees keys 0..i only.
         log_sum_exp: `[sample, head, query]`, of the scaled and masked scores, where the kernel gave it.
@@ -36,6 +38,8 @@ class AttentionCall:
     value: Tensor
     output: Tensor
     scale: float
+    raw_output: Tensor | None = None
+    raw_order: tuple[int, ...] = ()
     mask: Tensor | None = None
     is_causal: bool = False
     log_sum_exp: Tensor | None = None
@@ -44,6 +48,10 @@ class AttentionCall:
     has_dropout: bool = False
     extra_keys: int = 0
     kernel: str = ""
+
+    def in_canonical_layout(self, raw: Tensor) -> Tensor:
+        """Return a tensor laid out as `raw_output` as `[sample, head, query, value_dim]`."""
+        return unfold_heads(raw.permute(self.raw_order) if self.raw_order else raw, self.samples)
 
     @property
     def samples(self) -> int:
@@ -134,6 +142,7 @@ def canonical(call: AttentionCall, *, sizes: tuple[int, ...], extra_keys: int) -
         key=unfold_heads(call.key, samples),
         value=unfold_heads(call.value, samples),
         output=unfold_heads(call.output, samples),
+        raw_output=call.output if call.raw_output is None else call.raw_output,
         scores=None if call.scores is None else unfold_heads(call.scores, samples),
         log_sum_exp=None
         if log_sum_exp is None

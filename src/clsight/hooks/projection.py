@@ -8,6 +8,7 @@ arXiv:2004.10102). Names of modules play no part.
 import torch
 from torch import Tensor
 
+from clsight.hooks.cls_view import per_query_head
 from clsight.hooks.operations import AttentionCall, split
 
 _NEXT_MAPS = 6
@@ -31,20 +32,38 @@ class ProjectionFinder:
         """Whether the projection may still come."""
         return self._maps_left > 0
 
-    def value_norm(self, features: Tensor, weight: Tensor) -> Tensor | None:
-        """Return ‖v W_O‖ per token, `[sample, head, key]`, if this linear map is the projection, else None.
+    def is_projection(self, features: Tensor, weight: Tensor) -> bool:
+        """Tell whether this linear map reads the merged heads, which ends the wait.
 
         Args:
-            features: `[..., head · value_dim]`, input of the linear map.
+            features: `[…, head · value_dim]`, input of the linear map.
             weight: `[channel, head · value_dim]`.
         """
         self._maps_left -= 1
         if features.shape[-1] != self._merged.shape[-1] or weight.dim() != 2:
-            return None
+            return False
         if not any(torch.equal(rows, self._merged) for rows in self._cls_rows(features.detach())):
-            return None
+            return False
         self._maps_left = 0
+        return True
+
+    def value_norm(self, weight: Tensor) -> Tensor:
+        """Return ‖v W_O‖ of every token, `[sample, head, key]`."""
         return _projected_norm(self._value, weight.detach(), self._heads)
+
+    def contribution_norm(self, weight: Tensor, row: Tensor) -> Tensor:
+        """Return ‖Σ_h row_h v_h W_O‖, what each token adds to the attention output at CLS: `[sample, key]`.
+
+        Args:
+            weight: `[channel, head · value_dim]`.
+            row: `[sample, head, key]`, what CLS attends to.
+        """
+        with torch.no_grad(), torch.autocast(row.device.type, enabled=False):
+            value = per_query_head(self._value, self._heads).to(row.dtype)
+            weighted = (row[..., None] * value).transpose(1, 2).flatten(2)
+            projected = weighted @ weight.detach().to(row.dtype).T
+            norm: Tensor = torch.linalg.vector_norm(projected, dim=-1)
+            return norm
 
     def _cls_rows(self, features: Tensor) -> list[Tensor]:
         """Return what the features hold at CLS, `[sample, channel]`, in each layout that fits them."""

@@ -1,6 +1,6 @@
 """Record what CLS sees while a module runs, around any code: `clsight.Recorder`."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from threading import RLock
 from types import TracebackType
@@ -16,7 +16,9 @@ from clsight.errors import CaptureError
 from clsight.hooks.assembly import TokenMap, assemble
 from clsight.hooks.calls import first_tensor, stated_token_mask
 from clsight.hooks.forward import ClsIndex, Forward, Settings
+from clsight.hooks.gradient import Target
 from clsight.hooks.interception import AttentionMode, Watch
+from clsight.hooks.keeping import parse_keep
 from clsight.hooks.layers import ModulePath
 from clsight.hooks.operations import AttentionCall, Skipped
 from clsight.records import concat
@@ -40,6 +42,11 @@ class Recorder:
         token_mask: `[sample, token]`, True = real token. By default taken from the call's `token_mask`,
             `attention_mask` or `src_key_padding_mask`, else from what the attention itself masks.
         within: Name of the submodule to look at, where a module runs several towers (CLIP).
+        keep: What else to keep, names from `clsight.hooks.KEEP`; with "gradient" gradients must be on.
+        output: From the module's output to its logits; by default `.logits`, else the output's single
+            `[sample, class]` tensor.
+        target: What "gradient" differentiates: a class, one per sample, or a function from the module's
+            output to `[sample]`; by default the logit of the predicted class.
         tokens: What each token is, if known; by default tokens are numbered.
         attributes: Attributes of the record: model, strategy, seed, checkpoint_sha256.
 
@@ -63,13 +70,16 @@ class Recorder:
         cls_index: ClsIndex = 0,
         token_mask: TokenMask | None = None,
         within: str | None = None,
+        keep: str | Iterable[str] = "vectors",
+        output: Callable[[Any], Tensor] | None = None,
+        target: Target | None = None,
         tokens: TokenMap | None = None,
         attributes: Mapping[str, Any] | None = None,
     ) -> None:
         self.module = _original(module)
         self._name = type(self.module).__name__
         mask = None if token_mask is None else torch.as_tensor(token_mask)
-        self._settings = Settings(cls_index=cls_index, token_mask=mask, within=within)
+        self._settings = Settings(cls_index, mask, within, parse_keep(keep), output, target)
         self._tokens = tokens
         self._attributes = {
             "model": self._name,
@@ -79,7 +89,7 @@ class Recorder:
             **(attributes or {}),
         }
         self._records: list[xr.Dataset] = []
-        self._path = ModulePath(self.module)
+        self._path = ModulePath(self.module, on_leave=self._on_leave)
         self._exit = ExitStack()
         self._forward = self._new_forward()
 
@@ -98,6 +108,11 @@ class Recorder:
                 next_step="Call the module itself, not its `forward`, which runs no hooks",
             )
         return self._records[0] if len(self._records) == 1 else concat(self._records)
+
+    @property
+    def needs_gradients(self) -> bool:
+        """Whether what is kept takes a backward pass."""
+        return "gradient" in self._settings.keep
 
     @property
     def innermost(self) -> str:
@@ -136,6 +151,9 @@ class Recorder:
 
     def _on_linear(self, features: Tensor, weight: Tensor) -> None:
         self._forward.on_linear(features, weight)
+
+    def _on_leave(self, name: str, inputs: Any, output: Any) -> None:
+        self._forward.on_leave(name, inputs, output)
 
     def _before(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if self._path.is_running and len(self._path.names) == 1:

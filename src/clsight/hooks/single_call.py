@@ -1,18 +1,19 @@
 """Record what CLS sees in one call of a module or a loaded model: `clsight.capture`."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 import xarray as xr
-from torch import nn
+from torch import Tensor, nn
 
 from clsight.errors import CaptureError
 from clsight.hooks.assembly import TokenMap
 from clsight.hooks.calls import Inputs, call_module, check_inputs
 from clsight.hooks.forward import ClsIndex
+from clsight.hooks.gradient import Target
 from clsight.hooks.recorder import Recorder, TokenMask
 
 if TYPE_CHECKING:
@@ -25,12 +26,16 @@ def capture(
     *,
     cls_index: ClsIndex | None = None,
     token_mask: TokenMask | None = None,
+    within: str | None = None,
+    keep: str | Iterable[str] = "vectors",
+    output: Callable[[Any], Tensor] | None = None,
+    target: Target | None = None,
     eval_mode: bool = True,
 ) -> xr.Dataset:
     """Return what CLS attends to and who attends to CLS in one forward pass, per layer and head.
 
-    The weights are those of the attention operation that really ran, before dropout. Gradients are off, and
-    the module is left as it was.
+    The weights are those of the attention operation that really ran, before dropout. The module is left as it
+    was.
 
     Args:
         module_or_subject: Any module with self-attention inside, or what `clsight.load` returned.
@@ -39,11 +44,14 @@ def capture(
         cls_index: Position of CLS in the sequence the encoder sees; negative from the end; or one per sample.
             Default 0, or the subject's own.
         token_mask: `[sample, token]`, True = real token; by default found as `clsight.Recorder` does.
+        within: Name of the submodule to look at, where a module runs several towers.
+        keep: What else to keep, names from `clsight.hooks.KEEP`.
+        output: From the module's output to its logits; by default found as `clsight.Recorder` does.
+        target: What `keep="gradient"` differentiates; by default the logit of the predicted class.
         eval_mode: Run in eval mode and restore each submodule's mode afterwards; False runs it as it is.
 
     Returns:
-        A record (DESIGN.md, section 4) with `attends_to` and `attended_by` as
-        `[sample, layer, head, token]`, in [0, 1].
+        A record with `attends_to` and `attended_by` as `[sample, layer, head, token]`, in [0, 1].
 
     Raises:
         CaptureError: If the inputs do not fit, no attention is found, or the self-check fails.
@@ -55,24 +63,21 @@ def capture(
         >>> bool(abs(record.attends_to.sum("token") - 1).max() < 1e-6)
         True
     """
+    options: dict[str, Any] = {
+        "token_mask": token_mask,
+        "within": within,
+        "keep": keep,
+        "output": output,
+        "target": target,
+    }
     if isinstance(module_or_subject, nn.Module):
-        check_inputs(inputs)
-        recorder = Recorder(
-            module_or_subject, cls_index=0 if cls_index is None else cls_index, token_mask=token_mask
-        )
-        return _record_call(recorder, inputs, eval_mode=eval_mode)  # type: ignore[arg-type]
-    return _capture_subject(
-        module_or_subject, inputs, cls_index=cls_index, token_mask=token_mask, eval_mode=eval_mode
-    )
+        recorder = Recorder(module_or_subject, cls_index=0 if cls_index is None else cls_index, **options)
+        return _record_call(recorder, inputs, eval_mode=eval_mode)
+    return _capture_subject(module_or_subject, inputs, cls_index, options, eval_mode=eval_mode)
 
 
 def _capture_subject(
-    subject: "Subject",
-    raw: Any,
-    *,
-    cls_index: ClsIndex | None,
-    token_mask: TokenMask | None,
-    eval_mode: bool,
+    subject: "Subject", raw: Any, cls_index: ClsIndex | None, options: dict[str, Any], *, eval_mode: bool
 ) -> xr.Dataset:
     position = subject.cls_index if cls_index is None else cls_index
     if position is None:
@@ -83,12 +88,11 @@ def _capture_subject(
             next_step="Pass cls_index= to look at an ordinary token as if it were CLS",
         )
     prepared = subject.prepare(raw)
-    check_inputs(prepared.inputs)
-    mask = prepared.token_mask if token_mask is None else token_mask
+    if options["token_mask"] is None:
+        options = {**options, "token_mask": prepared.token_mask}
     recorder = Recorder(
         subject.module,
         cls_index=position,
-        token_mask=mask,
         tokens=TokenMap(
             prepared.token_text, prepared.token_kind, prepared.row, prepared.column, prepared.label
         ),
@@ -98,6 +102,7 @@ def _capture_subject(
             "seed": subject.seed,
             "checkpoint_sha256": subject.provenance.get("sha256", ""),
         },
+        **options,
     )
     record = _record_call(recorder, prepared.inputs, eval_mode=eval_mode)
     if "class" in record.dims and len(subject.classes) == record.sizes["class"]:
@@ -106,19 +111,19 @@ def _capture_subject(
     return record
 
 
-def _record_call(recorder: Recorder, inputs: Inputs, *, eval_mode: bool) -> xr.Dataset:
+def _record_call(recorder: Recorder, inputs: Any, *, eval_mode: bool) -> xr.Dataset:
     """Run one forward pass under the recorder, and tell in one sentence where it failed."""
-    with _mode(recorder.module, eval_mode=eval_mode), recorder, torch.no_grad():
+    check_inputs(inputs)
+    gradients = torch.set_grad_enabled(recorder.needs_gradients)
+    with _mode(recorder.module, eval_mode=eval_mode), recorder, gradients:
         try:
             call_module(recorder.module, inputs)
         except (RuntimeError, ValueError, TypeError, IndexError, KeyError, AssertionError) as error:
-            name = recorder._path.innermost
+            reason = " ".join(str(error).split())
             raise CaptureError(
-                name or type(recorder.module).__name__,
+                recorder.innermost,
                 expected="a forward pass that runs",
-                got=f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
-                if str(error)
-                else repr(error),
+                got=f"{type(error).__name__}: {reason}",
                 next_step="Check the shape and dtype of the inputs; the model fails without clsight too",
             ) from error
     return recorder.record

@@ -1,0 +1,80 @@
+"""How does the model's answer change with each weight of the CLS row? One backward pass, no tokens × tokens.
+
+The output of attention at CLS is o = row · V, so ∂target/∂row = (∂target/∂o) · Vᵀ.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from clsight.errors import CaptureError
+from clsight.hooks.cls_view import at
+from clsight.hooks.operations import AttentionCall, split
+
+Target = int | Sequence[int] | Tensor | Callable[[Any], Tensor]
+
+
+@dataclass(frozen=True)
+class Tap:
+    """Where the gradient of one layer is read: the operation's own output, and the values behind it."""
+
+    call: AttentionCall
+    raw_output: Tensor
+    cls_index: Tensor
+
+    def row_gradient(self, of_output: Tensor) -> Tensor:
+        """Return ∂target/∂row, `[sample, head, key]`, from ∂target/∂output in the operation's own layout."""
+        call = self.call
+        position = torch.zeros_like(self.cls_index) if call.is_class_attention else self.cls_index
+        at_cls = at(call.in_canonical_layout(of_output.detach()), position).to(call.dtype)
+        value = call.value.detach().to(call.dtype)
+        return (split(at_cls, 1, value.shape[1])[..., None, :] * value[:, :, None]).sum(-1).flatten(1, 2)
+
+
+def tap(call: AttentionCall, cls_index: Tensor) -> Tap:
+    """Return the place to read the gradient of a call, whose output then takes part in the graph."""
+    raw_output = call.output if call.raw_output is None else call.raw_output
+    if not raw_output.requires_grad:
+        raw_output.requires_grad_()
+    return Tap(call, raw_output, cls_index)
+
+
+def row_gradients(taps: Sequence[Tap], target: Tensor) -> list[Tensor]:
+    """Return ∂Σtarget/∂row of each layer, `[sample, head, key]`, with one backward pass.
+
+    No `.grad` of the model is touched.
+    """
+    outputs = [tap.raw_output for tap in taps]
+    gradients = torch.autograd.grad(target.sum(), outputs)
+    return [tap.row_gradient(gradient) for tap, gradient in zip(taps, gradients, strict=True)]
+
+
+def target_of(output: Any, logits: Tensor | None, target: Target | None) -> Tensor:
+    """Return what is differentiated, `[sample]`: the logit of a class, or what a function gives.
+
+    Raises:
+        CaptureError: If there are no logits to choose from, or the target does not fit.
+    """
+    if callable(target):
+        return target(output)
+    if logits is None:
+        raise CaptureError(
+            "gradient",
+            expected="logits to differentiate",
+            got="an output without them",
+            next_step="Pass output=, a function from the model's output to its logits",
+        )
+    if target is None:
+        return logits.amax(dim=1)
+    index = torch.as_tensor(target, device=logits.device).expand(len(logits))
+    if bool(((index < 0) | (index >= logits.shape[1])).any()):
+        raise CaptureError(
+            "target",
+            expected=f"a class between 0 and {logits.shape[1] - 1}",
+            got=str(target),
+            next_step="Pass one class index, or one per sample",
+        )
+    return logits.gather(1, index[:, None]).squeeze(1)
