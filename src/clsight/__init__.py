@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from clsight import analysis, cls_token, errors, figures, hooks, loading, models, records
     from clsight.errors import AppError, CaptureError, CheckpointError, ClsightError, FigureError, RecordError
-    from clsight.hooks import Recorder, capture
+    from clsight.hooks import Recorder, capture, capture_batches
     from clsight.loading import Examples, Prepared, Subject, load, sample_models_dir
     from clsight.records import concat, open_record, save_record, stack
 
@@ -31,6 +31,7 @@ __all__ = [
     "__version__",
     "analysis",
     "capture",
+    "capture_batches",
     "cls_token",
     "concat",
     "errors",
@@ -55,7 +56,7 @@ _HOMES = {
         "FigureError",
         "RecordError",
     ),
-    "clsight.hooks": ("Recorder", "capture"),
+    "clsight.hooks": ("Recorder", "capture", "capture_batches"),
     "clsight.loading": ("Examples", "Prepared", "Subject", "load", "sample_models_dir"),
     "clsight.records": ("concat", "open_record", "save_record", "stack"),
 }

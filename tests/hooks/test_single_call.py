@@ -321,8 +321,8 @@ def test_module_without_attention_is_refused():
     message = message_of(nn.Sequential(nn.Linear(4, 4), nn.ReLU()), torch.randn(2, 4))
     assert message.startswith("`Sequential`: expected self-attention through scaled_dot_product_attention")
     assert message.endswith(
-        "but got no attention call at all. Check that the module runs attention in Python, outside compiled or "
-        "scripted code."
+        "but got no attention call at all. Check that the module runs attention in Python, outside compiled "
+        "or scripted code."
     )
 
 

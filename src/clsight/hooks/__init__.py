@@ -3,5 +3,6 @@
 from clsight.hooks.keeping import KEEP
 from clsight.hooks.recorder import Recorder
 from clsight.hooks.single_call import capture
+from clsight.hooks.streaming import capture_batches
 
-__all__ = ["KEEP", "Recorder", "capture"]
+__all__ = ["KEEP", "Recorder", "capture", "capture_batches"]
