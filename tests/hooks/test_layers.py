@@ -75,3 +75,19 @@ def test_leaving_removes_every_hook_after_an_error():
     with pytest.raises(RuntimeError), ModulePath(module):
         module(torch.zeros(1, 2))
     assert not any(part._forward_hooks or part._forward_pre_hooks for part in module.modules())
+
+
+def test_forward_after_a_failed_one_starts_anew():
+    class Fails(nn.Module):
+        def forward(self, x):
+            if x.isnan().any():
+                raise ValueError("planted")
+            return x
+
+    module = nn.Sequential(Fails())
+    with ModulePath(module) as path:
+        with pytest.raises(ValueError, match="planted"):
+            module(torch.full((1,), torch.nan))
+        assert path.innermost == "0"
+        module(torch.zeros(1))
+        assert path.names == ()

@@ -51,4 +51,62 @@ def test_projection_is_found_in_each_layout(layout):
 def test_projection_behind_a_norm_is_reported_missing():
     record = clsight.capture(Block(nn.LayerNorm(WIDTH)), torch.randn(SAMPLES, TOKENS, WIDTH))
     assert "value_norm" not in record
-    assert "a norm or gate may stand between" in record.attrs["absent"]["value_norm"]
+    assert "a norm, a gate or dropout in an adapter may stand between" in record.attrs["absent"]["value_norm"]
+
+
+class Adapter(nn.Module):
+    """A linear map with a low-rank map added to it, as LoRA does."""
+
+    def __init__(self, base, *, dropout=0.0):
+        super().__init__()
+        self.base, self.dropout = base, nn.Dropout(dropout)
+        self.down, self.up = nn.Linear(WIDTH, 2, bias=False), nn.Linear(2, 7, bias=False)
+
+    def forward(self, x):
+        return self.base(x) + 3.0 * self.up(self.down(self.dropout(x)))
+
+
+class Normed(nn.Module):
+    """A projection and a norm in one module."""
+
+    def __init__(self, base):
+        super().__init__()
+        self.base, self.norm = base, nn.LayerNorm(7)
+
+    def forward(self, x):
+        return self.norm(self.base(x))
+
+
+@pytest.mark.parametrize("around", [lambda m: m, nn.Sequential, Normed, lambda m: Normed(nn.Sequential(m))])
+def test_adapter_around_the_projection_counts(around):
+    torch.manual_seed(0)
+    block = Block(nn.Identity()).double()
+    plain = block.out
+    adapter = Adapter(plain).double()
+    block.out = around(adapter).double()
+    x = torch.randn(SAMPLES, TOKENS, WIDTH, dtype=torch.float64)
+    with_adapter = clsight.capture(block, x)
+    merged = nn.Linear(WIDTH, 7).double()
+    with torch.no_grad():
+        merged.weight.copy_(plain.weight + 3.0 * adapter.up.weight @ adapter.down.weight)
+        merged.bias.copy_(plain.bias)
+    block.out = merged
+    expected = clsight.capture(block, x)
+    np.testing.assert_allclose(with_adapter["value_norm"], expected["value_norm"], atol=1e-12)
+
+
+def test_norm_after_the_projection_does_not_count():
+    torch.manual_seed(0)
+    block = Block(nn.Identity()).double()
+    x = torch.randn(SAMPLES, TOKENS, WIDTH, dtype=torch.float64)
+    expected = clsight.capture(block, x)
+    block.out = Normed(block.out).double()
+    np.testing.assert_allclose(clsight.capture(block, x)["value_norm"], expected["value_norm"], atol=1e-12)
+
+
+def test_adapter_with_active_dropout_is_reported_missing():
+    block = Block(nn.Identity())
+    block.out = Adapter(block.out, dropout=0.5)
+    record = clsight.capture(block, torch.randn(SAMPLES, TOKENS, WIDTH), eval_mode=False)
+    assert "value_norm" not in record
+    assert "dropout in an adapter" in record.attrs["absent"]["value_norm"]

@@ -144,7 +144,7 @@ def _layer_variables(forward: ForwardPass, mask: NDArray[np.bool_]) -> dict[str,
     if missing:
         forward.absent["value_norm"] = (
             f"no linear map was fed the merged heads of {', '.join(missing)}: "
-            "a norm or gate may stand between"
+            "a norm, a gate or dropout in an adapter may stand between"
         )
     else:
         norms = torch.stack([layer.value_norm for layer in layers if layer.value_norm is not None], dim=1)

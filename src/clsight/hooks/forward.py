@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from clsight.errors import CaptureError
 from clsight.hooks.assembly import ForwardPass, Layer
@@ -101,15 +101,23 @@ class Forward:
             position = self._positions[tokens]
             self._stream.on_leave(name, inputs, output, tokens=tokens, cls_index=position)
 
-    def on_linear(self, features: Tensor, weight: Tensor) -> None:
-        """Look at one linear map: it may be the output projection of the last attention call."""
+    def on_linear(self, features: Tensor, weight: Tensor, receivers: Callable[[], list[nn.Module]]) -> None:
+        """Look at one linear map: it may be the output projection of the last attention call.
+
+        Args:
+            features: Its input.
+            weight: `[channel, feature]`.
+            receivers: Gives the running modules that were called with `features` and nothing else.
+        """
         if self._finder is None:
             return
         layer = self._layers[-1]
         if self._finder.is_projection(features, weight):
-            layer.value_norm = self._finder.value_norm(weight)
-            if "contributions" in self._settings.keep:
-                layer.contribution_norm = self._finder.contribution_norm(weight, layer.view.row)
+            effective = self._finder.effective_weight(weight, receivers())
+            if effective is not None:
+                layer.value_norm = self._finder.value_norm(effective)
+            if effective is not None and "contributions" in self._settings.keep:
+                layer.contribution_norm = self._finder.contribution_norm(effective, layer.view.row)
         if not self._finder.is_waiting:
             self._finder = None
 

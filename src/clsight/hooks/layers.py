@@ -8,10 +8,18 @@ from collections import Counter
 from collections.abc import Callable
 from threading import get_ident
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
+
+
+class _Run(NamedTuple):
+    """One module that is running now, and the tensor it was called with if that was all."""
+
+    name: str
+    module: nn.Module
+    only_input: Any
 
 
 class ModulePath:
@@ -29,14 +37,14 @@ class ModulePath:
     ) -> None:
         self._module = module
         self._on_leave = on_leave
-        self._running: list[str] = []
+        self._running: list[_Run] = []
         self._handles: list[RemovableHandle] = []
         self._thread = 0
 
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the modules that are running now, outermost first; "" is the whole module."""
-        return tuple(self._running)
+        return tuple(run.name for run in self._running)
 
     @property
     def is_running(self) -> bool:
@@ -51,16 +59,24 @@ class ModulePath:
     @property
     def innermost(self) -> str:
         """Name of the module that is running, or that was when an exception left it."""
-        return self._running[-1] if self._running else ""
+        return self._running[-1].name if self._running else ""
 
-    def clear(self) -> None:
-        """Forget a forward pass that was left by an exception."""
-        self._running.clear()
+    def receivers_of(self, features: Tensor) -> list[nn.Module]:
+        """Return the running modules that were called with this tensor and nothing else, outermost first.
+
+        An adapter (LoRA) around a linear map is called with what it hands to the map inside.
+        """
+        receivers: list[nn.Module] = []
+        for run in reversed(self._running):
+            if run.only_input is not features:
+                break
+            receivers.insert(0, run.module)
+        return receivers
 
     def __enter__(self) -> Self:
         self._thread = get_ident()
         for name, module in self._module.named_modules():
-            self._handles.append(module.register_forward_pre_hook(self._entering(name)))
+            self._handles.append(module.register_forward_pre_hook(self._entering(name), with_kwargs=True))
             self._handles.append(module.register_forward_hook(self._leaving(name), with_kwargs=True))
         return self
 
@@ -73,9 +89,12 @@ class ModulePath:
         self._running.clear()
 
     def _entering(self, name: str) -> Any:
-        def enter(module: nn.Module, args: Any) -> None:
+        def enter(module: nn.Module, args: Any, kwargs: Any) -> None:
             if self.is_own_thread:
-                self._running.append(name)
+                if name == "":  # what an exception left of an earlier forward pass
+                    self._running.clear()
+                only_input = args[0] if len(args) == 1 and not kwargs else None
+                self._running.append(_Run(name, module, only_input))
 
         return enter
 
@@ -83,7 +102,7 @@ class ModulePath:
         def leave(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
             if self.is_own_thread:
                 # A submodule whose exception the model caught never left: drop it too.
-                while self._running and self._running.pop() != name:
+                while self._running and self._running.pop().name != name:
                     pass
                 self._on_leave(name, (args, kwargs), output)
 

@@ -6,12 +6,13 @@ arXiv:2004.10102). Names of modules play no part.
 """
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from clsight.hooks.cls_view import per_query_head
 from clsight.hooks.operations import AttentionCall, split
 
 _NEXT_MAPS = 6
+_LINEAR = 2e-2  # half precision rounds what an adapter adds
 
 
 class ProjectionFinder:
@@ -47,9 +48,41 @@ class ProjectionFinder:
         self._maps_left = 0
         return True
 
+    def effective_weight(self, weight: Tensor, receivers: list[nn.Module]) -> Tensor | None:
+        """Return the weight by which the merged heads really leave the layer, `[channel, head · value_dim]`.
+
+        The linear map may stand inside an adapter that adds to it. The adapter's own weight is what it makes
+        of the identity, less what it makes of zero.
+
+        Args:
+            weight: The weight of the linear map itself.
+            receivers: The modules that got the merged heads and nothing else, outermost first.
+
+        Returns:
+            The weight, or None where an adapter may drop values at random.
+        """
+        adapters = [module for module in receivers if not isinstance(module, nn.Linear | nn.Sequential)]
+        if any(module.training for module in adapters):
+            return None
+        for adapter in adapters:
+            effective = self._as_linear(adapter)
+            if effective is not None:
+                return effective
+        return weight.detach()
+
+    def _as_linear(self, module: nn.Module) -> Tensor | None:
+        """Return the weight of a module that is an affine map, or None if it is not."""
+        identity = torch.eye(self._merged.shape[1], dtype=self._merged.dtype, device=self._merged.device)
+        with torch.no_grad():
+            offset = module.forward(torch.zeros_like(identity[:1]))
+            weight: Tensor = (module.forward(identity) - offset).T
+            expected = module.forward(self._merged) - offset
+        error = (self._merged @ weight.T - expected).abs().amax()
+        return weight if bool(error <= _LINEAR * expected.abs().amax()) else None
+
     def value_norm(self, weight: Tensor) -> Tensor:
         """Return ‖v W_O‖ of every token, `[sample, head, key]`."""
-        return _projected_norm(self._value, weight.detach(), self._heads)
+        return _projected_norm(self._value, weight, self._heads)
 
     def contribution_norm(self, weight: Tensor, row: Tensor) -> Tensor:
         """Return ‖Σ_h row_h v_h W_O‖, what each token adds to the attention output at CLS: `[sample, key]`.
@@ -61,8 +94,7 @@ class ProjectionFinder:
         with torch.no_grad(), torch.autocast(row.device.type, enabled=False):
             value = per_query_head(self._value, self._heads).to(row.dtype)
             weighted = (row[..., None] * value).transpose(1, 2).flatten(2)
-            projected = weighted @ weight.detach().to(row.dtype).T
-            norm: Tensor = torch.linalg.vector_norm(projected, dim=-1)
+            norm: Tensor = torch.linalg.vector_norm(weighted @ weight.to(row.dtype).T, dim=-1)
             return norm
 
     def _cls_rows(self, features: Tensor) -> list[Tensor]:

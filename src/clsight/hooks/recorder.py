@@ -150,7 +150,7 @@ class Recorder:
         self._forward.on_attention(call, self._path.names)
 
     def _on_linear(self, features: Tensor, weight: Tensor) -> None:
-        self._forward.on_linear(features, weight)
+        self._forward.on_linear(features, weight, lambda: self._path.receivers_of(features))
 
     def _on_leave(self, name: str, inputs: Any, output: Any) -> None:
         self._forward.on_leave(name, inputs, output)

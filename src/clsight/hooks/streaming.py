@@ -1,4 +1,4 @@
-"""Record what CLS sees over a whole data set, batch by batch, in constant memory: `clsight.capture_batches`."""
+"""Record what CLS sees over a data set, batch by batch, in constant memory: `clsight.capture_batches`."""
 
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
