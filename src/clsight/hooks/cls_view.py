@@ -60,10 +60,12 @@ def view_cls(call: AttentionCall, cls_index: Tensor) -> ClsView:
     with torch.no_grad(), torch.autocast(call.query.device.type, enabled=False):
         if call.is_class_attention:
             return _view_class_attention(call, cls_index)
-        row_scores = query_scores(call, cls_index)
+        queries = torch.stack([cls_index, *_checked_queries(call, cls_index)], dim=1)
+        row_scores = query_scores(call, queries)
+        rows = softmax_or_zero(row_scores)
         column_scores = _cls_key_scores(call, cls_index)
-        row = softmax_or_zero(row_scores)
         column, how = _column(call, column_scores, cls_index)
+        row = rows[:, :, 0]
         return ClsView(
             row=row,
             column=torch.nn.functional.pad(column, (0, call.extra_keys), value=float("nan")),
@@ -71,8 +73,8 @@ def view_cls(call: AttentionCall, cls_index: Tensor) -> ClsView:
             key=at(per_query_head(call.key.detach(), call.heads), cls_index),
             value=at(per_query_head(call.value.detach(), call.heads), cls_index),
             output_error=_output_error(call, row, cls_index),
-            column_error=_column_error(call, column, cls_index),
-            largest_score=torch.maximum(_largest(row_scores, row), _largest(column_scores, column)),
+            column_error=_column_error(column, rows, queries),
+            largest_score=torch.maximum(_largest(row_scores[:, :, 0], row), _largest(column_scores, column)),
             kernel=f"{call.kernel}{how}",
         )
 
@@ -80,7 +82,7 @@ def view_cls(call: AttentionCall, cls_index: Tensor) -> ClsView:
 def _view_class_attention(call: AttentionCall, cls_index: Tensor) -> ClsView:
     """Return the view where CLS alone asks: a row, and of the column only what CLS puts on itself."""
     only = torch.zeros_like(cls_index)
-    scores = query_scores(call, only)
+    scores = query_scores(call, only[:, None])[:, :, 0]
     row = softmax_or_zero(scores)
     itself = torch.zeros_like(row, dtype=torch.bool)
     itself[torch.arange(call.samples, device=row.device), :, cls_index] = True
@@ -107,17 +109,28 @@ def per_query_head(tensor: Tensor, heads: int) -> Tensor:
     return tensor if tensor.shape[1] == heads else tensor.repeat_interleave(heads // tensor.shape[1], dim=1)
 
 
+def rows_at(tensor: Tensor, index: Tensor) -> Tensor:
+    """Return `tensor[sample, :, index[sample, chosen]]`: `[sample, head, token, …]` to `[…, chosen, …]`."""
+    samples = torch.arange(tensor.shape[0], device=tensor.device)
+    return tensor[samples[:, None], :, index].transpose(1, 2)
+
+
 def query_scores(call: AttentionCall, index: Tensor) -> Tensor:
-    """Return the scaled and masked scores of one query per sample: `[sample, head, key]`."""
+    """Return the scaled and masked scores of a few queries: `[sample, head, chosen, key]`.
+
+    Args:
+        call: The attention call.
+        index: `[sample, chosen]`, positions of the queries.
+    """
     if call.scores is not None:
-        return at(call.scores, index).to(call.dtype)
-    query = split(at(call.query, index).to(call.dtype), 1, call.key.shape[1])
-    products = call.key[:, :, None].to(call.dtype) * query[..., None, :]
+        return rows_at(call.scores, index).to(call.dtype)
+    query = split(rows_at(call.query, index).to(call.dtype), 1, call.key.shape[1])
+    products = call.key[:, :, None, None].to(call.dtype) * query[..., None, :]
     scores = products.sum(-1).flatten(1, 2) * call.scale
     if call.mask is not None:
-        scores = _masked(scores, at(_full_mask(call), index))
+        scores = _masked(scores, rows_at(_full_mask(call), index))
     if call.is_causal:
-        later = torch.arange(call.keys, device=scores.device) > index[:, None]
+        later = torch.arange(call.keys, device=scores.device) > index[:, :, None]
         scores = scores.masked_fill(later[:, None], float("-inf"))
     return scores
 
@@ -245,15 +258,24 @@ def _output_error(call: AttentionCall, row: Tensor, cls_index: Tensor) -> Tensor
     return torch.where(error == 0, 0.0, error / size).amax(-1)
 
 
-def _column_error(call: AttentionCall, column: Tensor, cls_index: Tensor) -> Tensor:
-    """Return how far the column is from two queries whose rows are computed whole: `[sample]`."""
-    worst = torch.zeros(call.samples, dtype=call.dtype, device=column.device)
-    for position in {call.queries // 3, 2 * call.queries // 3}:
-        index = torch.full_like(cls_index, position)
-        whole = softmax_or_zero(query_scores(call, index))
-        cls_weight = whole.gather(-1, cls_index[:, None, None].expand(-1, call.heads, 1)).squeeze(-1)
-        worst = torch.maximum(worst, (column[..., position] - cls_weight).abs().amax(-1))
-    return worst
+def _checked_queries(call: AttentionCall, cls_index: Tensor) -> list[Tensor]:
+    """Return the positions of the queries whose rows are computed whole, `[sample]` each."""
+    positions = sorted({call.queries // 3, 2 * call.queries // 3})
+    return [torch.full_like(cls_index, position) for position in positions]
+
+
+def _column_error(column: Tensor, rows: Tensor, queries: Tensor) -> Tensor:
+    """Return how far the column is from what whole rows put on CLS: `[sample]`.
+
+    Args:
+        column: `[sample, head, query]`.
+        rows: `[sample, head, chosen, key]`, CLS first.
+        queries: `[sample, chosen]`, their positions, CLS first.
+    """
+    heads, chosen = rows.shape[1:3]
+    in_column = column.gather(2, queries[:, None].expand(-1, heads, -1))
+    in_rows = rows.gather(3, queries[:, :1, None, None].expand(-1, heads, chosen, 1)).squeeze(3)
+    return (in_column - in_rows).abs().flatten(1).amax(-1)
 
 
 def _largest(scores: Tensor, weights: Tensor) -> Tensor:

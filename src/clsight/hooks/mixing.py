@@ -91,7 +91,7 @@ def _one_layer_down(call: AttentionCall, share: Tensor, cls_index: Tensor) -> Te
     if call.is_class_attention:
         asks[torch.arange(call.samples, device=share.device), cls_index] = 1.0
         own = (share * asks).sum(-1)[:, None]
-        row = softmax_or_zero(query_scores(call, torch.zeros_like(cls_index)))
+        row = softmax_or_zero(query_scores(call, torch.zeros_like(cls_index)[:, None])[:, :, 0])
         mixed = own * row.mean(1)
     else:
         asks[:, : call.queries] = 1.0
