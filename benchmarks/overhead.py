@@ -1,0 +1,140 @@
+"""What does a capture cost? Time and extra peak memory of plain forward, capture, and dense weights.
+
+    python benchmarks/overhead.py [--repeats 7] [--threads 1]
+
+BERT-base geometry (12 layers, 12 heads, width 768, feed-forward 3072) as `nn.TransformerEncoder`, float32,
+eval mode, no gradients. "dense" asks `nn.MultiheadAttention` for its weights, one [sample, head, token, token]
+array per layer, as tools do that read attention from the model's output. Times are taken in turn in one
+process and compared round by round; memory is the rise of the peak resident size over the built model, each way in a
+process of its own (Linux). Ratios are medians.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import nn
+
+import clsight
+
+SHAPES = ((8, 128), (4, 512), (1, 2048))
+WAYS = ("plain", "capture", "dense")
+_STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+
+
+def encoder(layers: int = 12) -> nn.TransformerEncoder:
+    """Return an encoder of BERT-base geometry with weights from a fixed seed."""
+    torch.manual_seed(0)
+    layer = nn.TransformerEncoderLayer(768, 12, 3072, batch_first=True, activation="gelu")
+    return nn.TransformerEncoder(layer, layers, enable_nested_tensor=False).eval()
+
+
+@contextmanager
+def dense_weights(model: nn.TransformerEncoder) -> Iterator[list[torch.Tensor]]:
+    """Make each layer give all its weights, as `output_attentions=True` does elsewhere."""
+    kept: list[torch.Tensor] = []
+
+    def ask(module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
+        return args, {**kwargs, "need_weights": True, "average_attn_weights": False}
+
+    def keep(module: nn.Module, args: tuple, output: tuple) -> None:
+        kept.append(output[1])
+
+    handles = []
+    for layer in model.layers:
+        handles.append(layer.self_attn.register_forward_pre_hook(ask, with_kwargs=True))
+        handles.append(layer.self_attn.register_forward_hook(keep))
+    try:
+        yield kept
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def run(way: str, model: nn.TransformerEncoder, x: torch.Tensor) -> None:
+    """Run one forward pass in one of the three ways."""
+    with torch.no_grad():
+        if way == "plain":
+            model(x)
+        elif way == "capture":
+            clsight.capture(model, x)
+        else:
+            with dense_weights(model):
+                model(x)
+
+
+def seconds(action: Callable[[], None]) -> float:
+    """Return how long the action takes."""
+    start = time.perf_counter()
+    action()
+    return time.perf_counter() - start
+
+
+def time_ratios(samples: int, tokens: int, repeats: int) -> dict[str, float]:
+    """Return the median time of a plain forward in seconds, and of each other way over plain, in turn."""
+    model, x = encoder(), torch.randn(samples, tokens, 768)
+    for way in WAYS:
+        run(way, model, x)
+    rounds = [{way: seconds(lambda way=way: run(way, model, x)) for way in WAYS} for _ in range(repeats)]
+    result = {"plain": statistics.median(times["plain"] for times in rounds)}
+    for way in WAYS[1:]:
+        result[way] = statistics.median(times[way] / times["plain"] for times in rounds)
+    return result
+
+
+def peak_mebibytes(action: Callable[[], None]) -> float:
+    """Return by how much the peak resident size rises during the action, in MiB."""
+    warm = encoder(layers=1)
+    clsight.capture(warm, torch.randn(1, 16, 768))  # what the first call loads is no cost of the sequence
+    _RESET.write_text("5")
+    before = _resident("VmRSS")
+    action()
+    return (_resident("VmHWM") - before) / 1024
+
+
+def _resident(field: str) -> int:
+    line = next(line for line in _STATUS.read_text().splitlines() if line.startswith(f"{field}:"))
+    return int(line.split()[1])
+
+
+def in_own_process(*arguments: str) -> float:
+    """Run one memory measurement of this script in a process of its own."""
+    command = [sys.executable, __file__, "--one", *arguments]
+    return float(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repeats", type=int, default=7, help="counted rounds per shape (default 7)")
+    parser.add_argument("--threads", type=int, default=1, help="torch threads (default 1)")
+    parser.add_argument("--one", nargs=3, metavar=("WAY", "SAMPLES", "TOKENS"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    if options.one:
+        way, samples, tokens = options.one
+        model, x = encoder(), torch.randn(int(samples), int(tokens), 768)
+        print(json.dumps(peak_mebibytes(lambda: run(way, model, x))))
+        return
+    print(f"torch {torch.__version__}, {options.threads} thread(s), median of {options.repeats} rounds\n")
+    print("| samples × tokens | plain | capture ÷ plain | dense ÷ plain | memory: plain | capture | dense |")
+    print("|---|---|---|---|---|---|---|")
+    for samples, tokens in SHAPES:
+        times = time_ratios(samples, tokens, options.repeats)
+        memory = {way: in_own_process(way, str(samples), str(tokens)) for way in WAYS}
+        cells = [f"{samples} × {tokens}", f"{times['plain']:.2f} s"]
+        cells += [f"{times[way]:.3f}" for way in WAYS[1:]]
+        cells += [f"{memory['plain']:.0f} MiB"]
+        cells += [f"{memory[way]:.0f} MiB ({memory[way] / memory['plain']:.2f}×)" for way in WAYS[1:]]
+        print(f"| {' | '.join(cells)} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
