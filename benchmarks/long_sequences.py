@@ -3,8 +3,8 @@
     python benchmarks/long_sequences.py [--longest 16384]
 
 BERT-base geometry, one sample, float32, each measurement in a process of its own (Linux). The last column
-is computed, not run: one layer's [head, token, token] weights in float32, which tools that ask for weights hold
-for every layer.
+is computed, not run: one layer's [head, token, token] weights in float32, which tools that ask for weights
+hold for every layer.
 """
 
 import argparse

@@ -3,10 +3,10 @@
     python benchmarks/overhead.py [--repeats 7] [--threads 1]
 
 BERT-base geometry (12 layers, 12 heads, width 768, feed-forward 3072) as `nn.TransformerEncoder`, float32,
-eval mode, no gradients. "dense" asks `nn.MultiheadAttention` for its weights, one [sample, head, token, token]
-array per layer, as tools do that read attention from the model's output. Times are taken in turn in one
-process and compared round by round; memory is the rise of the peak resident size over the built model, each way in a
-process of its own (Linux). Ratios are medians.
+eval mode, no gradients. "dense" asks `nn.MultiheadAttention` for its weights, one [sample, head, token,
+token] array per layer, as tools do that read attention from the model's output. Times are taken in turn in
+one process and compared round by round; memory is the rise of the peak resident size over the built model,
+each way in a process of its own (Linux). Ratios are medians.
 """
 
 import argparse
