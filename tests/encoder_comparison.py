@@ -38,16 +38,17 @@ def compare(module, inputs, *, cls_index=0, within=None, reference=dense_attenti
     tokens = record.sizes["token"]
     dense = [found for found in reference(module, inputs) if found.weights.shape[-1] == tokens]
     assert len(dense) == record.sizes["layer"], [tuple(found.weights.shape) for found in dense]
-    errors = np.array([layer_errors(record.isel(layer=i), found) for i, found in enumerate(dense)])
+    position = np.broadcast_to(cls_index, record.sizes["sample"]) % tokens
+    errors = np.array([layer_errors(record.isel(layer=i), found, position) for i, found in enumerate(dense)])
     return Comparison(record, dense, output, *errors.max(axis=0))
 
 
-def layer_errors(layer, dense):
+def layer_errors(layer, dense, cls_index):
     """Return the largest absolute error of row and of column in one layer of a record."""
     weights = in_layout(dense.weights, layer).numpy()
     alone = weights.shape[2] == 1
     row_error = column_error = 0.0
-    for sample, position in enumerate(np.broadcast_to(layer.attrs["cls_index"], layer.sizes["sample"])):
+    for sample, position in enumerate(cls_index):
         asking = [position] if alone else np.flatnonzero(layer.token_mask[sample])
         row = weights[sample, :, 0 if alone else position]
         column = weights[sample, :, 0 if alone else asking, position].reshape(len(asking), -1).T

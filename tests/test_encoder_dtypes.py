@@ -21,7 +21,9 @@ NAMES = [
     "ViT, sdpa",
     "ViT, eager",
     "CLIP text (end of text as CLS), sdpa",
+    "DINOv3, sdpa",
     "vit",
+    "eva02",
 ]
 BOUNDS = {torch.float16: 1e-5, torch.bfloat16: 1e-5, torch.float64: 1e-12}
 
