@@ -20,7 +20,7 @@ from clsight.schema import SCHEMA_VERSION
 _TEXT = np.dtypes.StringDType()
 
 
-@dataclass
+@dataclass(eq=False)
 class Layer:
     """One captured attention call on its way into the record.
 

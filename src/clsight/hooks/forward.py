@@ -132,9 +132,11 @@ class Forward:
             CaptureError: If there is no attention to show, or a map would be wrong.
         """
         skipped = [f"`{name or self._root}` left out: {reason}" for name, reason in self._skipped]
-        if not self._layers:
-            raise self._nothing_seen(skipped)
-        layers, notes = select_layers(self._layers, root=self._root)
+        layers, notes = select_layers(
+            self._layers, skipped={name for name, _ in self._skipped}, root=self._root
+        )
+        if not layers:
+            raise self._nothing_seen([*skipped, *notes])
         names = [name or self._root for name in layer_names([layer.path for layer in layers])]
         for name, layer in zip(names, layers, strict=True):
             check_view(layer.view, layer=name, dtype=layer.dtype)

@@ -21,6 +21,7 @@ from torch.overrides import TorchFunctionMode
 
 from clsight.hooks.kernels import KernelReader
 from clsight.hooks.operations import AttentionCall, Skipped, canonical, sdpa_arguments
+from clsight.hooks.sources import Sources, why_no_self_attention
 from clsight.hooks.tags import Product, Tags, Weights, matrix_product, plan_einsum
 
 _F = nn.functional
@@ -70,6 +71,7 @@ class AttentionMode(TorchFunctionMode):
         super().__init__()
         self._watch = watch
         self._tags = Tags()
+        self._sources = Sources()
         self._packing: _Packing | None = None
         self._handlers = self._make_handlers()
         self._python_attention = _without_dispatch(_F.multi_head_attention_forward)
@@ -100,6 +102,7 @@ class AttentionMode(TorchFunctionMode):
             _F.multi_head_attention_forward: self._multi_head,
             _F.linear: self._linear,
             torch.einsum: self._einsum,
+            torch.cat: self._cat,
             **dict.fromkeys(fused, self._fused),
             **dict.fromkeys(products, self._product),
             **dict.fromkeys((torch.baddbmm, tensor.baddbmm), self._product_onto_mask),
@@ -226,15 +229,24 @@ class AttentionMode(TorchFunctionMode):
     def _linear(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         result = func(*args, **kwargs)
         features, weight = (*args, *kwargs.values())[:2]
+        self._sources.on_linear(features, result)
         self._watch.on_linear(features, weight)
+        return result
+
+    def _cat(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        result = func(*args, **kwargs)
+        self._sources.on_cat((*args, *kwargs.values())[0], result)
         return result
 
     def _report(self, call: AttentionCall) -> None:
         """Bring a call to canonical layout and hand it to the listener, or say why it has no CLS row."""
         packing = self._packing
         sizes = (packing.samples,) if packing else self._watch.sizes()
+        reason = None if packing else why_no_self_attention(self._sources, call.query, call.key, call.value)
         if packing and not packing.is_self_attention:
-            self._watch.on_attention(Skipped("it is cross attention: queries and keys are different tensors"))
+            reason = "it is cross attention: queries and keys are different tensors"
+        if reason:
+            self._watch.on_attention(Skipped(reason))
         else:
             extra_keys = packing.extra_keys if packing else 0
             self._watch.on_attention(canonical(call, sizes=sizes, extra_keys=extra_keys))

@@ -1,5 +1,7 @@
 """Which of the attention calls of a forward pass belong to the sequence that CLS stands in?"""
 
+from collections import Counter
+
 from clsight.errors import CaptureError, did_you_mean
 from clsight.hooks.assembly import Layer
 
@@ -9,22 +11,29 @@ def is_inside(path: tuple[str, ...], within: str | None) -> bool:
     return within is None or within in path
 
 
-def select_layers(layers: list[Layer], *, root: str) -> tuple[list[Layer], list[str]]:
+def select_layers(layers: list[Layer], *, skipped: set[str], root: str) -> tuple[list[Layer], list[str]]:
     """Return the layers whose tokens include CLS, and a sentence about each group of others.
 
     Single-query attention (CaiT) sees CLS in a sequence that earlier layers do not have: those are left out.
-    A single query over the same sequence as other layers is a pooling head: it is left out.
+    A single query over the same sequence as other layers is a pooling head: it is left out. So is a module
+    that builds its attention from several softmaxes, over tokens and over landmarks (Nyströmformer).
 
     Args:
         layers: All captured calls, in order.
+        skipped: Names of the modules in which another call was no self-attention.
         root: Name of the whole module, for calls outside any submodule.
 
     Raises:
         CaptureError: If several sequences of different length remain, such as the towers of CLIP.
     """
+    notes: list[str] = []
+    calls = Counter(layer.path for layer in layers)
+    parts = [layer for layer in layers if layer.path[-1] in skipped and calls[layer.path] > 1]
+    if parts:
+        layers = [layer for layer in layers if layer not in parts]
+        notes.append(_left_out(parts, root, "several softmaxes together make up its attention"))
     single = {layer.tokens for layer in layers if layer.is_class_attention}
     full = {layer.tokens for layer in layers if not layer.is_class_attention}
-    notes: list[str] = []
     if single and full and not single & full:
         others = [layer for layer in layers if not layer.is_class_attention]
         layers = [layer for layer in layers if layer.is_class_attention]
@@ -41,7 +50,7 @@ def select_layers(layers: list[Layer], *, root: str) -> tuple[list[Layer], list[
 
 
 def _left_out(layers: list[Layer], root: str, reason: str) -> str:
-    names = ", ".join(f"`{layer.path[-1] or root}`" for layer in layers)
+    names = ", ".join(dict.fromkeys(f"`{layer.path[-1] or root}`" for layer in layers))
     return f"{names} left out: {reason}"
 
 

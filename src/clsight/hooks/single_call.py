@@ -124,7 +124,7 @@ def _record_call(recorder: Recorder, inputs: Any, *, eval_mode: bool) -> xr.Data
                 recorder.innermost,
                 expected="a forward pass that runs",
                 got=f"{type(error).__name__}: {reason}",
-                next_step="Check the shape and dtype of the inputs; the model fails without clsight too",
+                next_step="Check the shape and dtype of the inputs, and that the module runs without clsight",
             ) from error
     return recorder.record
 
