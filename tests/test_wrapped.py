@@ -9,7 +9,6 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 import clsight
-from clsight.errors import CaptureError
 from dense_attention import dense_attention
 from encoder_builders import TEXT, hugging_face, words
 from encoder_comparison import layer_errors
@@ -149,15 +148,7 @@ def layers_compiled_in_place(module):
     return module
 
 
-DYNAMO_SEES_THE_CAPTURE = pytest.mark.xfail(
-    reason="torch.compile compiles the capture's own code, and fails", strict=True, raises=CaptureError
-)
-COMPILED = [
-    compiled_whole,
-    pytest.param(compiled_in_place, marks=DYNAMO_SEES_THE_CAPTURE),
-    pytest.param(compiled_layers, marks=DYNAMO_SEES_THE_CAPTURE),
-    layers_compiled_in_place,
-]
+COMPILED = [compiled_whole, compiled_in_place, compiled_layers, layers_compiled_in_place]
 
 
 @pytest.mark.slow

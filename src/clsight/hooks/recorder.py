@@ -1,7 +1,7 @@
 """Record what CLS sees while a module runs, around any code: `clsight.Recorder`."""
 
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from threading import RLock
 from types import TracebackType
 from typing import Any, Self
@@ -122,6 +122,7 @@ class Recorder:
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             stack.enter_context(_lock_of(self.module))
+            stack.enter_context(_uncompiled(self.module))
             stack.enter_context(self._path)
             before = self.module.register_forward_pre_hook(self._before, with_kwargs=True)
             stack.callback(before.remove)
@@ -185,3 +186,14 @@ def _original(module: nn.Module) -> nn.Module:
 def _lock_of(module: nn.Module) -> RLock:
     with _locks_guard:
         return _locks.setdefault(module, RLock())
+
+
+def _uncompiled(module: nn.Module) -> AbstractContextManager[None]:
+    """Return a context in which compiled parts run as Python code, where their attention calls can be seen.
+
+    It holds for the whole process, and so is entered only where something is compiled.
+    """
+    compiled = any(
+        hasattr(part, "_orig_mod") or part._compiled_call_impl is not None for part in module.modules()
+    )
+    return torch.compiler.set_stance("force_eager") if compiled else nullcontext()
