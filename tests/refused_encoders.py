@@ -29,10 +29,9 @@ from encoder_builders import (
 WINDOWS = "are windows or groups of tokens"
 NO_CALL = "got no attention call at all"
 SEVERAL = "expected one sequence that all attention layers share"
-CROSS = "it is cross attention: queries and keys are different tensors"
+CROSS = "it is cross attention: queries and keys are"
 OTHER_COUNT = "so it is no self-attention"
-POOLING = "one query over all tokens is a pooling head, not a layer of CLS"
-LATER = "CLS enters the sequence later"
+CHANNELS = "keys are channels or groups, not the tokens of a sequence"
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,6 @@ class Refused:
         reason: What the docs say.
         sentence: Part of the error, or, where layers are left, of a note in the record.
         layers: Names of the layers that are still shown; none: a `CaptureError`.
-        open: Why the capture still shows this one wrong, as an open bug; "" otherwise.
     """
 
     library: str
@@ -55,7 +53,6 @@ class Refused:
     reason: str
     sentence: str = NO_CALL
     layers: tuple[str, ...] = ()
-    open: str = ""
 
 
 def torch_decoder():
@@ -185,7 +182,6 @@ REFUSED: dict[str, Refused] = {
         inputs=without_mask,
         reason="landmarks stand between queries and keys",
         sentence=OTHER_COUNT,
-        open="products of the landmarks' weights with themselves are taken for attention",
     ),
     "Swin": of_transformers(
         "Swin",
@@ -209,7 +205,7 @@ REFUSED: dict[str, Refused] = {
         attention="eager",
         inputs=byte_array,
         reason="cross attention from inputs to latents is left out",
-        sentence=OTHER_COUNT,
+        sentence=CROSS,
         layers=("encoder.self_attends.0", "encoder.self_attends.1"),
     ),
     **{
@@ -218,9 +214,8 @@ REFUSED: dict[str, Refused] = {
             BART,
             attention=attention,
             reason="cross attention is left out; `within=` separates encoder and decoder",
-            sentence="cross attention",
+            sentence=CROSS,
             layers=tuple(f"{side}.layers.{layer}" for side in ("encoder", "decoder") for layer in (0, 1)),
-            open="cross attention over as many keys as queries is taken for self-attention",
         )
         for attention in ("sdpa", "eager")
     },
@@ -234,14 +229,14 @@ REFUSED: dict[str, Refused] = {
     "vit, siglip": of_timm(
         "vit_base_patch16_siglip_224",
         reason="the pooling head is left out",
-        sentence=POOLING,
+        sentence=f"`attn_pool` left out: {CROSS}",
         layers=("blocks.0", "blocks.1"),
     ),
     "xcit": of_timm(
         "xcit_nano_12_p16_224",
         options=XCIT,
         reason="attention over channels is left out, class attention shown (row only)",
-        sentence=LATER,
+        sentence=CHANNELS,
         layers=("cls_attn_blocks.0", "cls_attn_blocks.1"),
     ),
     "xcit, channel attention alone": Refused(
@@ -249,8 +244,7 @@ REFUSED: dict[str, Refused] = {
         one_channel_attention,
         lambda: {"x": torch.randn(3, 4, WIDTH)},
         "weights between channels, not tokens",
-        "channels",
-        open="channels are taken for tokens",
+        CHANNELS,
     ),
     "crossvit": of_timm(
         "crossvit_9_240",
