@@ -75,11 +75,14 @@ def test_attention_over_channels_is_refused():
         clsight.capture(Channels(), torch.randn(2, 6, WIDTH))
 
 
-@pytest.mark.parametrize(
-    "layout",
-    [lambda x: x, lambda x: x.flatten(0, 1), lambda x: x.unflatten(1, (2, 3))],
-    ids=["3d", "flat", "grid"],
-)
+LAYOUTS = {
+    "sample, token": lambda x: x,
+    "flat": lambda x: x.flatten(0, 1),
+    "grid of tokens": lambda x: x.unflatten(1, (2, 3)),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
 def test_layout_of_the_projection_does_not_matter(layout):
     class Laid(nn.Module):
         def __init__(self):
