@@ -46,8 +46,7 @@ HALF = """
 Class attention (cait) has no column: CLS alone asks, and the number is what it puts on itself.
 
 In bfloat16, float16 and under autocast each attention operation is compared with itself, from the queries and
-keys that it received: ≤ 1e-5 (`tests/test_encoder_dtypes.py`); in float64 ≤ 1e-12, except that
-ViT under eager rounds its softmax to float32 there, which the self-check still refuses. nn.DataParallel,
+keys that it received: ≤ 1e-5 (`tests/test_encoder_dtypes.py`); in float64 ≤ 1e-12. nn.DataParallel,
 DistributedDataParallel, FSDP2, gradient checkpointing, torch.compile, PEFT's LoRA: `tests/test_wrapped.py`.
 
 ## Refused, or shown in part

@@ -9,7 +9,6 @@ import pytest
 import torch
 
 import clsight
-from clsight.errors import CaptureError
 from dense_attention import attention_of_own_operations
 from encoder_comparison import compare
 from encoder_zoo import ZOO
@@ -35,24 +34,8 @@ def in_dtype(inputs, dtype):
     }
 
 
-ROUNDED_SOFTMAX = pytest.mark.xfail(
-    reason="ViT eager rounds its softmax to float32 in a float64 model too: the self-check calls that wrong",
-    strict=True,
-    raises=CaptureError,
-)
-
-
-def cases():
-    """Return every name and dtype; the open bug must fail."""
-    return [
-        pytest.param(name, dtype, marks=ROUNDED_SOFTMAX if is_open else ())
-        for dtype in BOUNDS
-        for name in NAMES
-        for is_open in [name == "ViT, eager" and dtype == torch.float64]
-    ]
-
-
-@pytest.mark.parametrize(("name", "dtype"), cases(), ids=str)
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("dtype", BOUNDS, ids=str)
 def test_row_and_column_equal_those_of_the_operations_that_ran(name, dtype):
     encoder = ZOO[name]
     module, inputs = encoder.build().to(dtype), in_dtype(encoder.inputs(), dtype)

@@ -28,6 +28,7 @@ class Layer:
         path: Names of the modules that were running, outermost first.
         view: What CLS sees.
         dtype: The dtype the operation ran in.
+        coarsest_dtype: The dtype that rounded its result most.
         tokens: Number of tokens of its sequence.
         extra_keys: Keys at the end that are no tokens of the sequence.
         is_class_attention: Whether CLS was the only query.
@@ -41,6 +42,7 @@ class Layer:
     path: tuple[str, ...]
     view: ClsView
     dtype: torch.dtype
+    coarsest_dtype: torch.dtype
     tokens: int
     extra_keys: int
     is_class_attention: bool
@@ -54,7 +56,15 @@ class Layer:
     @classmethod
     def of(cls, call: AttentionCall, view: ClsView, path: tuple[str, ...]) -> Self:
         """Return the layer of one call, without holding on to the call."""
-        return cls(path, view, call.query.dtype, call.tokens, call.extra_keys, call.is_class_attention)
+        return cls(
+            path,
+            view,
+            dtype=call.query.dtype,
+            coarsest_dtype=call.coarsest_dtype,
+            tokens=call.tokens,
+            extra_keys=call.extra_keys,
+            is_class_attention=call.is_class_attention,
+        )
 
 
 @dataclass

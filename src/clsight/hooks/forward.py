@@ -139,7 +139,7 @@ class Forward:
             raise self._nothing_seen([*skipped, *notes])
         names = [name or self._root for name in layer_names([layer.path for layer in layers])]
         for name, layer in zip(names, layers, strict=True):
-            check_view(layer.view, layer=name, dtype=layer.dtype)
+            check_view(layer.view, layer=name, dtype=layer.coarsest_dtype)
         position = self._positions[layers[0].tokens]
         mask = self._token_mask(layers[0], stated_mask)
         logits, why_no_logits = self._logits(output, len(position))

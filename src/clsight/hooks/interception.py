@@ -195,7 +195,7 @@ class AttentionMode(TorchFunctionMode):
         tag = self._tags.get(scores)
         dim = args[1] if len(args) > 1 else kwargs.get("dim")
         if isinstance(tag, Product) and isinstance(scores, Tensor) and dim in (-1, scores.dim() - 1):
-            self._tags.set(result, Weights(tag, scores))
+            self._tags.set(result, Weights(tag, scores, result.dtype))
         return result
 
     def _dropout(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -221,6 +221,7 @@ class AttentionMode(TorchFunctionMode):
                 raw_order=order,
                 scale=1.0,
                 scores=weights.scores,
+                softmax_dtype=weights.dtype,
                 has_dropout=weights.dropped,
                 kernel="explicit softmax",
             )

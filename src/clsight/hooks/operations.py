@@ -28,6 +28,7 @@ class AttentionCall:
         log_sum_exp: `[sample, head, query]`, of the scaled and masked scores, where the kernel gave it.
         log_sum_exp_error: Largest error of `log_sum_exp` beyond rounding in float32.
         scores: `[sample, head, query, key]`, only where the model itself held them (explicit softmax).
+        softmax_dtype: The dtype of the model's own softmax, where it took one (ViT rounds to float32).
         has_dropout: Weights were dropped after the softmax, so that `output` is not `weights · value`.
         extra_keys: Keys at the end that are no tokens of the sequence (`bias_k`, `add_zero_attn`).
         kernel: The name of the operation that ran.
@@ -45,6 +46,7 @@ class AttentionCall:
     log_sum_exp: Tensor | None = None
     log_sum_exp_error: float = 0.0
     scores: Tensor | None = None
+    softmax_dtype: torch.dtype | None = None
     has_dropout: bool = False
     extra_keys: int = 0
     kernel: str = ""
@@ -82,6 +84,12 @@ class AttentionCall:
     def is_class_attention(self) -> bool:
         """Whether CLS alone asks, as in CaiT: one query over a sequence that includes CLS."""
         return self.queries == 1 < self.tokens
+
+    @property
+    def coarsest_dtype(self) -> torch.dtype:
+        """The dtype that rounds the operation's result most."""
+        dtypes = [self.query.dtype, self.softmax_dtype or self.query.dtype]
+        return max(dtypes, key=lambda dtype: torch.finfo(dtype).eps)
 
     @property
     def dtype(self) -> torch.dtype:

@@ -24,7 +24,7 @@ def check_view(view: ClsView, *, layer: str, dtype: torch.dtype) -> None:
     Args:
         view: The layer as CLS sees it.
         layer: Its name, for the message.
-        dtype: The dtype the operation ran in.
+        dtype: The dtype that rounded the operation's result most.
 
     Raises:
         CaptureError: If scores are not finite, or a check is above tolerance.
@@ -38,10 +38,12 @@ def check_view(view: ClsView, *, layer: str, dtype: torch.dtype) -> None:
             where=f"Samples {_first(broken)}",
             next_step="Look for NaN or infinity in the weights and inputs, for example with torch.isfinite",
         )
-    rounding = torch.finfo(view.row.dtype).eps * (_BASE_ULPS + _SCORE_ULPS * view.largest_score)
-    of_output = rounding
+    ulps = _BASE_ULPS + _SCORE_ULPS * view.largest_score
+    rounding = torch.finfo(view.row.dtype).eps * ulps
     if dtype in (torch.bfloat16, torch.float16):
         of_output = rounding + _HALF_OUTPUT_ULPS * torch.finfo(dtype).eps
+    else:
+        of_output = torch.finfo(dtype).eps * ulps
     _check(view.output_error, of_output, layer, "the CLS row times the values to be the layer's own output")
     _check(view.column_error, rounding, layer, "the CLS column to agree with rows computed whole")
 

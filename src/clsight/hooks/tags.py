@@ -28,10 +28,18 @@ class Product:
 
 @dataclass(frozen=True)
 class Weights:
-    """The tensor is a softmax over the last dimension of `scores`, which came from `product`."""
+    """The tensor is a softmax over the last dimension of `scores`, which came from `product`.
+
+    Attributes:
+        product: Queries and keys.
+        scores: What the softmax was taken of.
+        dtype: The dtype the softmax was taken in, which may be coarser than the scores'.
+        dropped: Whether dropout followed.
+    """
 
     product: Product
     scores: Tensor
+    dtype: torch.dtype
     dropped: bool = False
 
 
