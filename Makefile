@@ -29,7 +29,7 @@ app: $(APP_INSTALLED) ## install and serve the dashboard on http://127.0.0.1:805
 	$(BIN)/clsight app --host $(HOST) --port $(PORT) $(MODELS)
 
 test: $(DEV_INSTALLED) browser ## install and run every test but the long ones
-	$(BIN)/python -m pytest -m "not long"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not long"
 
 test-long: $(DEV_INSTALLED) ## run the tests that take too long for `make test`
 	$(BIN)/python -m pytest -m long

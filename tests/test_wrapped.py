@@ -162,6 +162,7 @@ def test_compiled_model_is_captured_and_stays_compiled(compile_module, has_run):
         if has_run:
             assert torch.allclose(wrapped(**words()).logits, expected, atol=1e-6)
     check_capture(wrapped, original)
+    assert "uncompiled" in " ".join(clsight.capture(wrapped, words()).attrs["notes"])
     torch.compiler.reset()
     torch._dynamo.utils.counters.clear()
     with torch.no_grad():

@@ -25,6 +25,11 @@ from clsight.records import concat
 
 TokenMask = Tensor | np.ndarray[Any, Any]
 
+_UNWRAPPED = "The module inside torch.compile ran, uncompiled"
+_UNCOMPILED = (
+    "Compiled parts ran uncompiled during the capture, in other threads too: torch.compiler.set_stance "
+    "holds for the whole process"
+)
 _locks: WeakKeyDictionary[nn.Module, RLock] = WeakKeyDictionary()
 _locks_guard = RLock()
 
@@ -77,6 +82,8 @@ class Recorder:
         attributes: Mapping[str, Any] | None = None,
     ) -> None:
         self.module = _original(module)
+        unwrapped = [_UNWRAPPED] if self.module is not module else []
+        self._notes = unwrapped + ([_UNCOMPILED] if _is_compiled(self.module) else [])
         self._name = type(self.module).__name__
         mask = None if token_mask is None else torch.as_tensor(token_mask)
         self._settings = Settings(cls_index, mask, within, parse_keep(keep), output, target)
@@ -165,6 +172,7 @@ class Recorder:
         if self._path.is_running or not self._path.is_own_thread:
             return
         forward = self._forward.finish(stated_token_mask(module, args, kwargs), output)
+        forward.notes.extend(self._notes)
         self._records.append(assemble(forward, tokens=self._tokens, attributes=self._attributes))
         self._forward = self._new_forward()
 
@@ -188,12 +196,16 @@ def _lock_of(module: nn.Module) -> RLock:
         return _locks.setdefault(module, RLock())
 
 
+def _is_compiled(module: nn.Module) -> bool:
+    """Tell whether any part of the module was compiled."""
+    return any(
+        hasattr(part, "_orig_mod") or part._compiled_call_impl is not None for part in module.modules()
+    )
+
+
 def _uncompiled(module: nn.Module) -> AbstractContextManager[None]:
     """Return a context in which compiled parts run as Python code, where their attention calls can be seen.
 
     It holds for the whole process, and so is entered only where something is compiled.
     """
-    compiled = any(
-        hasattr(part, "_orig_mod") or part._compiled_call_impl is not None for part in module.modules()
-    )
-    return torch.compiler.set_stance("force_eager") if compiled else nullcontext()
+    return torch.compiler.set_stance("force_eager") if _is_compiled(module) else nullcontext()
