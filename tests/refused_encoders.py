@@ -146,9 +146,8 @@ REFUSED: dict[str, Refused] = {
         "torch",
         torch_decoder,
         target_and_memory,
-        "cross attention is left out, self-attention shown",
-        CROSS,
-        ("layers.0", "layers.1"),
+        "a decoder: self-attention beside cross attention",
+        "self-attention beside cross attention is that of a decoder",
     ),
     "MPNet, DeBERTa-v2, RoFormer, XLNet, SqueezeBERT under sdpa": Refused(
         "transformers",
@@ -213,9 +212,9 @@ REFUSED: dict[str, Refused] = {
             "Bart",
             BART,
             attention=attention,
-            reason="cross attention is left out; `within=` separates encoder and decoder",
-            sentence=CROSS,
-            layers=tuple(f"{side}.layers.{layer}" for side in ("encoder", "decoder") for layer in (0, 1)),
+            reason="the decoder is left out: self-attention beside cross attention",
+            sentence="self-attention beside cross attention is that of a decoder",
+            layers=("encoder.layers.0", "encoder.layers.1"),
         )
         for attention in ("sdpa", "eager")
     },

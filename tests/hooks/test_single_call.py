@@ -1,5 +1,7 @@
 """`clsight.capture` on torch's own encoder and attention modules, against dense float64 attention."""
 
+import threading
+
 import numpy as np
 import pytest
 import torch
@@ -360,3 +362,81 @@ def test_scripted_module_is_refused():
     with pytest.warns(DeprecationWarning, match="torch.jit"):
         scripted = torch.jit.trace(nn.Linear(3, 3), torch.randn(1, 3))
     assert "a scripted module, which runs no hooks" in message_of(scripted, torch.randn(1, 3))
+
+
+@pytest.mark.parametrize("foreign", [None, lambda x: x, "model"])
+def test_what_is_no_module_is_refused(foreign):
+    message = message_of(foreign, torch.randn(2, 5, 12))
+    assert message.startswith("`module_or_subject`: expected a torch module, or what clsight.load returned")
+
+
+@pytest.mark.parametrize("cls_index", ["0", True, 0.0])
+def test_cls_index_of_another_kind_is_refused(cls_index):
+    message = message_of(small_encoder(), torch.randn(2, 5, 12), cls_index=cls_index)
+    assert message.startswith(f"`cls_index`: expected an integer, or one per sample, but got {cls_index!r}.")
+
+
+def test_empty_sequence_is_refused():
+    module, x = nn.MultiheadAttention(12, 3, batch_first=True), torch.randn(2, 0, 12)
+    assert "expected at least one token, but got an empty sequence" in message_of(module, (x, x, x))
+
+
+def test_given_mask_must_fit_as_it_is():
+    message = message_of(small_encoder(), torch.randn(2, 7, 12), token_mask=np.ones((2, 5), dtype=bool))
+    assert message.startswith("`token_mask`: expected shape (sample=2, token=7)")
+
+
+class Headed(nn.Module):
+    """An encoder with a class head, which adds `added` tokens of its own in front."""
+
+    def __init__(self, added=0):
+        super().__init__()
+        self.encoder, self.head, self.added = small_encoder(), nn.Linear(12, 4), added
+
+    def forward(self, x, attention_mask=None):
+        x = torch.cat([torch.zeros(len(x), self.added, 12), x], dim=1)
+        return self.head(self.encoder(x)[:, 0])
+
+
+def test_nan_behind_the_attention_is_refused():
+    model = Headed()
+    nn.init.constant_(model.head.weight, float("nan"))
+    message = message_of(model, torch.randn(2, 5, 12))
+    assert message.startswith("`logits`: expected finite logits, but got NaN. Samples 0, 1.")
+
+
+@pytest.mark.parametrize(("added", "notes"), [(0, 0), (1, 0), (3, 1)])
+def test_note_tells_of_tokens_that_the_mask_in_the_call_leaves_out(added, notes):
+    call = {"x": torch.randn(2, 5, 12), "attention_mask": torch.ones(2, 5)}
+    record = clsight.capture(Headed(added), call)
+    assert sum("The mask in the call leaves out" in note for note in record.attrs["notes"]) == notes
+
+
+def test_decoder_layers_are_left_out_of_an_encoders_record():
+    model = nn.Transformer(12, 2, 2, 2, 16, batch_first=True)
+    x = torch.randn(2, 5, 12)
+    record = clsight.capture(model, (x, x.flip(1)))
+    assert list(record.layer_name.values) == ["encoder.layers.0", "encoder.layers.1"]
+    assert any("is that of a decoder" in note for note in record.attrs["notes"])
+
+
+def test_threads_that_capture_one_module_keep_its_modes():
+    layer = nn.TransformerEncoderLayer(12, 3, 16, dropout=0.5, batch_first=True)
+    encoder = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False).train()
+    x = torch.randn(2, 5, 12)
+    expected = clsight.capture(encoder, x).attends_to.values
+    wrong = []
+
+    def work():
+        for _ in range(60):
+            record = clsight.capture(encoder, x)
+            if not np.array_equal(record.attends_to.values, expected):
+                wrong.append(record)
+
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+    assert all(module.training for module in encoder.modules())

@@ -114,7 +114,7 @@ class ForwardPass:
 
 
 def assemble(forward: ForwardPass, *, tokens: TokenMap | None, attributes: Mapping[str, Any]) -> xr.Dataset:
-    """Return the record of one forward pass (DESIGN.md, section 4)."""
+    """Return the record of one forward pass (docs/record.md)."""
     _check_same_shape(forward)
     mask = _numpy(forward.token_mask)
     cls_index = _numpy(forward.cls_index)

@@ -72,6 +72,13 @@ def resolve_cls_index(cls_index: int | Sequence[int] | Tensor, call: AttentionCa
     Raises:
         CaptureError: If a position lies outside the sequence, or their number is not the number of samples.
     """
+    if isinstance(cls_index, bool | str | float | None):
+        raise CaptureError(
+            "cls_index",
+            expected="an integer, or one per sample",
+            got=repr(cls_index),
+            next_step="Pass the position of CLS in the sequence that the encoder sees",
+        )
     index = torch.as_tensor(cls_index, device=call.query.device)
     if index.dim() == 0:
         index = index.expand(call.samples)
@@ -83,6 +90,13 @@ def resolve_cls_index(cls_index: int | Sequence[int] | Tensor, call: AttentionCa
             next_step="Pass an integer if CLS stands at the same place in every sample",
         )
     tokens = call.tokens
+    if tokens == 0:
+        raise CaptureError(
+            "inputs",
+            expected="at least one token",
+            got="an empty sequence",
+            next_step="Pass one token or more",
+        )
     if bool(((index < -tokens) | (index >= tokens)).any()):
         raise CaptureError(
             "cls_index",
@@ -117,21 +131,27 @@ def _is_padding(mask: Tensor) -> Tensor:
     return mask < 0 if mask.is_floating_point() else mask.bool()
 
 
-def fit_token_mask(mask: Tensor, *, samples: int, tokens: int, cls_index: Tensor) -> Tensor:
+def fit_token_mask(mask: Tensor, *, samples: int, tokens: int, cls_index: Tensor | None) -> Tensor:
     """Return the mask for the sequence that the encoder sees: `[sample, token]`, True = real token.
 
-    A model that adds CLS (and registers) itself gets a mask without them: the missing tokens are real and
-    stand on the side where CLS stands.
+    A model that adds CLS (and registers) itself gets a mask without them in its call: the missing tokens are
+    real and stand on the side where CLS stands.
+
+    Args:
+        mask: `[sample, token]`, perhaps without the tokens that the model adds.
+        samples: Number of samples.
+        tokens: Number of tokens that the encoder sees.
+        cls_index: `[sample]`, position of CLS; None if the mask must fit as it is.
 
     Raises:
         CaptureError: If the mask fits neither the sequence nor the sequence without the added tokens.
     """
-    missing = tokens - mask.shape[1]
-    added = mask.new_ones(mask.shape[0], max(missing, 0))
-    if mask.shape[0] == samples and missing >= 0:
-        if missing == 0 or bool((cls_index < missing).all()):
+    missing = tokens - mask.shape[1] if mask.dim() == 2 else -1
+    if mask.dim() == 2 and mask.shape[0] == samples and missing >= 0:
+        added = mask.new_ones(samples, missing)
+        if missing == 0 or (cls_index is not None and bool((cls_index < missing).all())):
             return torch.cat([added, mask], dim=1)
-        if bool((cls_index >= tokens - missing).all()):
+        if cls_index is not None and bool((cls_index >= tokens - missing).all()):
             return torch.cat([mask, added], dim=1)
     raise CaptureError(
         "token_mask",

@@ -19,7 +19,7 @@ from clsight.hooks.operations import AttentionCall, Skipped
 from clsight.hooks.projection import ProjectionFinder
 from clsight.hooks.residual import ResidualStream
 from clsight.hooks.selection import is_inside, no_such_module, select_layers
-from clsight.hooks.self_check import check_view, dropout_notes, mask_notes
+from clsight.hooks.self_check import check_logits, check_view, dropout_notes, mask_notes
 
 ClsIndex = int | Sequence[int] | Tensor
 
@@ -59,7 +59,7 @@ class Forward:
         self._settings = settings
         self._root = root
         self._layers: list[Layer] = []
-        self._skipped: list[tuple[str, str]] = []
+        self._skipped: list[tuple[tuple[str, ...], str]] = []
         self._outside: set[str] = set()
         self._positions: dict[int, Tensor] = {}
         self._attended: dict[int, Tensor] = {}
@@ -72,7 +72,7 @@ class Forward:
             self._outside.update(path)
             return
         if isinstance(call, Skipped):
-            self._skipped.append((path[-1], call.reason))
+            self._skipped.append((path, call.reason))
             return
         if call.tokens not in self._positions:
             self._positions[call.tokens] = resolve_cls_index(self._settings.cls_index, call)
@@ -131,9 +131,9 @@ class Forward:
         Raises:
             CaptureError: If there is no attention to show, or a map would be wrong.
         """
-        skipped = [f"`{name or self._root}` left out: {reason}" for name, reason in self._skipped]
+        skipped = [f"`{path[-1] or self._root}` left out: {reason}" for path, reason in self._skipped]
         layers, notes = select_layers(
-            self._layers, skipped={name for name, _ in self._skipped}, root=self._root
+            self._layers, skipped=[path for path, _ in self._skipped], root=self._root
         )
         if not layers:
             raise self._nothing_seen([*skipped, *notes])
@@ -141,8 +141,9 @@ class Forward:
         for name, layer in zip(names, layers, strict=True):
             check_view(layer.view, layer=name, dtype=layer.coarsest_dtype)
         position = self._positions[layers[0].tokens]
-        mask = self._token_mask(layers[0], stated_mask)
+        mask, of_mask = self._token_mask(layers[0], stated_mask)
         logits, why_no_logits = self._logits(output, len(position))
+        check_logits(logits)
         finished = Finished(
             layers, names, position, mask, self._stream, output, logits, self._settings.target
         )
@@ -157,7 +158,7 @@ class Forward:
             extras=extras.variables,
             keeps_vectors="vectors" in self._settings.keep,
             absent={**({"logits": why_no_logits} if why_no_logits else {}), **extras.absent},
-            notes=[*skipped, *notes, *dropout_notes(views, names), *mask_notes(views, names, mask)],
+            notes=[*skipped, *notes, *of_mask, *dropout_notes(views, names), *mask_notes(views, names, mask)],
         )
 
     def _logits(self, output: Any, samples: int) -> tuple[Tensor | None, str]:
@@ -174,19 +175,30 @@ class Forward:
             )
         return logits, ""
 
-    def _token_mask(self, layer: Layer, stated: Tensor | None) -> Tensor:
-        """Return which tokens are real, `[sample, token]`: as given, stated in the call, or attended."""
+    def _token_mask(self, layer: Layer, stated: Tensor | None) -> tuple[Tensor, list[str]]:
+        """Return which tokens are real, `[sample, token]`, and a sentence on those taken for real unasked.
+
+        The mask is the one given to the recorder, else the one stated in the call, else what the attention
+        masks. A mask given to the recorder must fit; one in the call may leave out what the model adds.
+        """
         attended = self._attended[layer.tokens]
-        mask = stated if self._settings.token_mask is None else self._settings.token_mask
+        given = self._settings.token_mask
+        mask = stated if given is None else given
         if mask is None:
-            return attended
+            return attended, []
         fitted = fit_token_mask(
             mask.to(attended.device, torch.bool),
             samples=len(attended),
             tokens=layer.tokens,
-            cls_index=self._positions[layer.tokens],
+            cls_index=self._positions[layer.tokens] if given is None else None,
         )
-        return torch.nn.functional.pad(fitted, (0, layer.extra_keys), value=True)
+        added = layer.tokens - mask.shape[1]
+        notes = (
+            [f"The mask in the call leaves out {added} of {layer.tokens} tokens, taken for real"]
+            if added > 1
+            else []
+        )
+        return torch.nn.functional.pad(fitted, (0, layer.extra_keys), value=True), notes
 
     def _nothing_seen(self, skipped: list[str]) -> CaptureError:
         if self._outside and self._settings.within is not None:

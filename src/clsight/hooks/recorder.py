@@ -102,7 +102,7 @@ class Recorder:
 
     @property
     def record(self) -> xr.Dataset:
-        """All forward passes so far as one record (DESIGN.md, section 4), along `sample`.
+        """All forward passes so far as one record (docs/record.md), along `sample`.
 
         Raises:
             CaptureError: If the module's forward did not run inside the block.

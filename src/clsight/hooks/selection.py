@@ -11,16 +11,19 @@ def is_inside(path: tuple[str, ...], within: str | None) -> bool:
     return within is None or within in path
 
 
-def select_layers(layers: list[Layer], *, skipped: set[str], root: str) -> tuple[list[Layer], list[str]]:
+def select_layers(
+    layers: list[Layer], *, skipped: list[tuple[str, ...]], root: str
+) -> tuple[list[Layer], list[str]]:
     """Return the layers whose tokens include CLS, and a sentence about each group of others.
 
     Single-query attention (CaiT) sees CLS in a sequence that earlier layers do not have: those are left out.
     A single query over the same sequence as other layers is a pooling head: it is left out. So is a module
-    that builds its attention from several softmaxes, over tokens and over landmarks (Nyströmformer).
+    that builds its attention from several softmaxes, over tokens and over landmarks (Nyströmformer), and so
+    are decoder layers: what stands beside cross attention is another sequence.
 
     Args:
         layers: All captured calls, in order.
-        skipped: Names of the modules in which another call was no self-attention.
+        skipped: Module paths of the calls that were no self-attention.
         root: Name of the whole module, for calls outside any submodule.
 
     Raises:
@@ -28,10 +31,14 @@ def select_layers(layers: list[Layer], *, skipped: set[str], root: str) -> tuple
     """
     notes: list[str] = []
     calls = Counter(layer.path for layer in layers)
-    parts = [layer for layer in layers if layer.path[-1] in skipped and calls[layer.path] > 1]
+    parts = [layer for layer in layers if layer.path in skipped and calls[layer.path] > 1]
     if parts:
         layers = [layer for layer in layers if layer not in parts]
         notes.append(_left_out(parts, root, "several softmaxes together make up its attention"))
+    decoders = _beside_cross_attention(layers, skipped)
+    if decoders:
+        layers = [layer for layer in layers if layer not in decoders]
+        notes.append(_left_out(decoders, root, "self-attention beside cross attention is that of a decoder"))
     single = {layer.tokens for layer in layers if layer.is_class_attention}
     full = {layer.tokens for layer in layers if not layer.is_class_attention}
     if single and full and not single & full:
@@ -47,6 +54,17 @@ def select_layers(layers: list[Layer], *, skipped: set[str], root: str) -> tuple
     if len({layer.tokens for layer in layers}) > 1:
         raise _several_sequences(layers, root)
     return layers, notes
+
+
+def _beside_cross_attention(layers: list[Layer], skipped: list[tuple[str, ...]]) -> list[Layer]:
+    """Return the layers that share a module of their own, below the root, with a call that was left out."""
+    found = []
+    for path in skipped:
+        shared = [len(set(path) & set(layer.path)) for layer in layers]
+        nearest = [layer for layer, count in zip(layers, shared, strict=True) if count == max(shared)]
+        if len(nearest) == 1 and max(shared) > 1 and nearest[0].path != path:
+            found += nearest
+    return found
 
 
 def _left_out(layers: list[Layer], root: str, reason: str) -> str:

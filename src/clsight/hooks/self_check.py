@@ -48,6 +48,22 @@ def check_view(view: ClsView, *, layer: str, dtype: torch.dtype) -> None:
     _check(view.column_error, rounding, layer, "the CLS column to agree with rows computed whole")
 
 
+def check_logits(logits: Tensor | None) -> None:
+    """Refuse NaN in the model's answer, `[sample, class]`.
+
+    Raises:
+        CaptureError: With the samples.
+    """
+    if logits is not None and bool(logits.isnan().any()):
+        raise CaptureError(
+            "logits",
+            expected="finite logits",
+            got="NaN",
+            where=f"Samples {_first(logits.isnan().any(1))}",
+            next_step="The attention is finite: look for NaN in the weights after it",
+        )
+
+
 def _check(error: Tensor, tolerance: Tensor, layer: str, expected: str) -> None:
     wrong = error > tolerance
     if bool(wrong.any()):

@@ -51,7 +51,8 @@ def capture(
         eval_mode: Run in eval mode and restore each submodule's mode afterwards; False runs it as it is.
 
     Returns:
-        A record with `attends_to` and `attended_by` as `[sample, layer, head, token]`, in [0, 1].
+        A record (docs/record.md) with `attends_to` and `attended_by` as
+        `[sample, layer, head, token]`, in [0, 1].
 
     Raises:
         CaptureError: If the inputs do not fit, no attention is found, or the self-check fails.
@@ -73,6 +74,13 @@ def capture(
     if isinstance(module_or_subject, nn.Module):
         recorder = Recorder(module_or_subject, cls_index=0 if cls_index is None else cls_index, **options)
         return _record_call(recorder, inputs, eval_mode=eval_mode)
+    if not hasattr(module_or_subject, "prepare"):
+        raise CaptureError(
+            "module_or_subject",
+            expected="a torch module, or what clsight.load returned",
+            got=f"a {type(module_or_subject).__name__}",
+            next_step="Pass the nn.Module itself; load a saved model with clsight.load",
+        )
     return _capture_subject(module_or_subject, inputs, cls_index, options, eval_mode=eval_mode)
 
 
@@ -115,7 +123,7 @@ def _record_call(recorder: Recorder, inputs: Any, *, eval_mode: bool) -> xr.Data
     """Run one forward pass under the recorder, and tell in one sentence where it failed."""
     check_inputs(inputs)
     gradients = torch.set_grad_enabled(recorder.needs_gradients)
-    with _mode(recorder.module, eval_mode=eval_mode), recorder, gradients:
+    with recorder, _mode(recorder.module, eval_mode=eval_mode), gradients:  # the recorder holds the lock
         try:
             call_module(recorder.module, inputs)
         except (RuntimeError, ValueError, TypeError, IndexError, KeyError, AssertionError) as error:
