@@ -168,6 +168,12 @@ def test_unsuitable_out_is_a_sentence_and_leaves_no_file(model: Path, tmp_path: 
     assert list(tmp_path.iterdir()) == []
 
 
+def test_empty_out_is_a_sentence(model: Path) -> None:
+    assert "expected a file name ending in .zarr.zip, but got ''." in sentence(
+        run("capture", model, "--out", "")
+    )
+
+
 def test_unsuitable_out_is_told_before_the_model_is_loaded(tmp_path: Path) -> None:
     assert ".zarr.zip" in sentence(run("capture", tmp_path / "no-model", "--out", tmp_path / "record.zip"))
 

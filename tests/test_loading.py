@@ -322,6 +322,15 @@ def test_load_refuses_a_missing_path(tmp_path):
     )
 
 
+@pytest.mark.parametrize(("path", "got"), [(5, "an object of type int"), (None, "None")])
+def test_load_refuses_what_is_no_path(path, got):
+    message = (
+        f"`model`: expected the path of a model folder, but got {got}. Pass a str or a pathlib.Path, such"
+    )
+    with pytest.raises(CheckpointError, match=message):
+        load(path)
+
+
 def test_load_refuses_a_file(tmp_path):
     (tmp_path / "model.pt").write_bytes(b"abc")
     assert "expected a model folder, but got a file" in message_of(tmp_path / "model.pt")

@@ -261,6 +261,65 @@ def test_open_record_refuses_a_broken_root(tmp_path):
         open_record(tmp_path / "r.zarr.zip")
 
 
+@pytest.mark.parametrize("path", ["", "."])
+def test_save_record_refuses_an_empty_name(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RecordError, match=r"but got ''. Use 'record.zarr.zip'"):
+        save_record(word_record().record, path)
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- wrong kinds of object ---
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda record, path: save_record(None, path),
+            r"`record`: expected a record, an xarray.Dataset, but got None. Saving .*r.zarr.zip. "
+            r"Pass what `clsight.capture` returns.$",
+        ),
+        (
+            lambda record, path: save_record("r.zarr.zip", path),
+            r"got 'r.zarr.zip'. Saving .*. Open it first: clsight.open_record\(path\).$",
+        ),
+        (
+            lambda record, path: save_record(record, None),
+            r"`clsight.save_record`: expected the path of a file ending in .zarr.zip, but got None. "
+            r"Pass a str or a pathlib.Path.$",
+        ),
+        (lambda record, path: open_record(None), r"`clsight.open_record`: expected the path.*but got None"),
+        (lambda record, path: open_record(record), r"but got an object of type Dataset. Pass a str"),
+        (
+            lambda record, path: concat(record),
+            r"`clsight.concat`: expected a list of records, but got a single record. "
+            r"Call clsight.concat\(\[first, second\]\).$",
+        ),
+        (lambda record, path: concat(7), r"expected a list of records, but got an object of type int"),
+        (lambda record, path: concat({"a": record}), r"a list of records, but got an object of type dict"),
+        (lambda record, path: concat(["a"]), r"`record`: expected a record.*but got 'a'. Record '0'. Open"),
+        (lambda record, path: concat([record, 3]), r"but got an object of type int. Record '1'. Pass"),
+        (
+            lambda record, path: stack([record, record]),
+            r"`clsight.stack`: expected records by name, but got an object of type list. "
+            r'Call clsight.stack\({"learned": first, "zeros": second}\).$',
+        ),
+        (lambda record, path: stack(record), r"expected records by name, but got a single record"),
+        (lambda record, path: stack({"a": None}), r"`record`: expected a record.*but got None. Record 'a'"),
+    ],
+)
+def test_another_kind_of_object_is_one_sentence(call, message, tmp_path):
+    with pytest.raises(RecordError, match=message):
+        call(word_record().record, tmp_path / "r.zarr.zip")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_concat_takes_any_iterable_of_records():
+    record = word_record().record
+    xr.testing.assert_identical(concat(each for each in (record, record)), concat([record, record]))
+
+
 # --- concat ---
 
 

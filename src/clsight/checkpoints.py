@@ -6,6 +6,7 @@ A folder holds `config.json` (settings, class names, checksum), `model.safetenso
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,7 +61,7 @@ def read_model(path: str | Path) -> Checkpoint:
         CheckpointError: If the folder is missing or foreign, a file is broken, or the weights do not fit the
             settings, hold NaN or infinity, or have changed since they were saved.
     """
-    folder = Path(path)
+    folder = _as_path(path)
     settings = _read_settings(folder)
     data = _read_bytes(folder / WEIGHTS_FILE)
     weights = _parse_tensors(folder / WEIGHTS_FILE, data)
@@ -78,6 +79,17 @@ def read_model(path: str | Path) -> Checkpoint:
     model.load_state_dict(weights, assign=True)
     classes = _read_classes(folder, settings, model.config.classes)
     return Checkpoint(model.eval(), classes, _read_arrays(folder), sha256, settings)
+
+
+def _as_path(path: object) -> Path:
+    if not isinstance(path, str | os.PathLike):
+        raise CheckpointError(
+            "model",
+            expected="the path of a model folder",
+            got=repr(path) if path is None else f"an object of type {type(path).__name__}",
+            next_step="Pass a str or a pathlib.Path, such as clsight.sample_models_dir() / 'digits-learned'",
+        )
+    return Path(path)
 
 
 def _read_settings(folder: Path) -> dict[str, Any]:

@@ -77,8 +77,8 @@ def load(path: str | Path) -> Subject:
         >>> subject.strategy, subject.cls_index, len(subject.examples)
         ('learned', 0, 20)
     """
+    checkpoint = read_model(path)
     folder = Path(path)
-    checkpoint = read_model(folder)
     subject = as_subject(
         checkpoint.model,
         name=folder.resolve().name,

@@ -49,3 +49,10 @@ def test_difference_needs_a_stack():
 def test_difference_names_the_members():
     with pytest.raises(RecordError, match=r"got 'learnt'. Did you mean `learned`\? Options: fixed, learned"):
         difference(entropy(clsight.stack(MEMBERS)), to="learnt")
+
+
+def test_difference_refuses_a_record():
+    with pytest.raises(
+        RecordError, match=r"expected a measure, an xarray.DataArray, but got .* type Dataset"
+    ):
+        difference(clsight.stack(MEMBERS))

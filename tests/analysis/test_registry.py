@@ -51,6 +51,20 @@ def test_measure_needs_exactly_the_variables_it_lists(name):
             described.function(record.drop_vars(needed))
 
 
+@pytest.mark.parametrize("name", list(MEASURES))
+@pytest.mark.parametrize(
+    ("other", "got"),
+    [
+        (None, "None"),
+        (word_record().record["attends_to"], "an object of type DataArray"),
+        ("a.zip", "'a.zip'"),
+    ],
+)
+def test_measure_of_another_kind_of_object_is_one_sentence(name, other, got):
+    with pytest.raises(clsight.RecordError, match=f"`{name}`: expected a record.*but got {got}"):
+        MEASURES[name].function(other)
+
+
 @pytest.mark.parametrize("selection", SELECTIONS)
 @pytest.mark.parametrize("name", list(MEASURES))
 def test_measure_of_a_selection_is_the_selection_of_the_measure(name, selection):

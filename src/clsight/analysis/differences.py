@@ -26,6 +26,13 @@ def difference(array: xr.DataArray, to: Any = "learned", *, dim: str = "strategy
         >>> difference(entropies, to="learned").item()
         2.0
     """
+    if not isinstance(array, xr.DataArray):
+        raise RecordError(
+            "difference",
+            expected="a measure, an xarray.DataArray",
+            got=f"an object of type {type(array).__name__}",
+            next_step="Measure the stacked record first: clsight.analysis.entropy(stacked)",
+        )
     if dim not in array.dims:
         raise RecordError(
             "difference",

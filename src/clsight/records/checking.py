@@ -1,5 +1,6 @@
 """What a record must hold: the schema as data, `check` that compares with it, `need` that fetches."""
 
+import os
 from typing import Any, Final
 
 import xarray as xr
@@ -39,7 +40,7 @@ _REQUIRED_ATTRIBUTES: Final = ("schema_version", "cls_index")
 
 
 def check(record: xr.Dataset, *, where: str = "") -> None:
-    """Raise unless the record follows the schema: version, variables, dims, token kinds, attributes.
+    """Raise unless the record follows the schema: version, variables, dims, values, attributes.
 
     Variables the schema does not know are allowed, so that a new measure can be stored beside the others.
 
@@ -50,6 +51,7 @@ def check(record: xr.Dataset, *, where: str = "") -> None:
     Raises:
         RecordError: At the first thing that is missing or has another form than the schema says.
     """
+    check_is_record(record, "record", where=where)
     _check_version(record, where)
     _check_present(record, where)
     for name in map(str, record.variables):
@@ -71,6 +73,7 @@ def need(record: xr.Dataset, name: str, *, asked_by: str) -> xr.DataArray:
     Raises:
         RecordError: If the variable is absent; gives the record's own reason when it has one.
     """
+    check_is_record(record, asked_by)
     if name in record.variables:
         return record[name]
     reason = dict(record.attrs.get("absent", {})).get(name, "")
@@ -82,6 +85,21 @@ def need(record: xr.Dataset, name: str, *, asked_by: str) -> xr.DataArray:
         where=f"The record says: {reason}" if reason else "",
         next_step=f"Capture again so that the record holds `{name}`" if name in VARIABLE_DIMS else options,
     )
+
+
+def check_is_record(record: object, subject: str, *, where: str = "") -> None:
+    """Raise unless this is a data set at all, and not, say, the path of one."""
+    if not isinstance(record, xr.Dataset):
+        is_path = isinstance(record, str | os.PathLike)
+        raise RecordError(
+            subject,
+            expected="a record, an xarray.Dataset",
+            got=f"{record!r}" if record is None or is_path else f"an object of type {type(record).__name__}",
+            where=where,
+            next_step="Open it first: clsight.open_record(path)"
+            if is_path
+            else "Pass what `clsight.capture` returns",
+        )
 
 
 def _check_version(record: xr.Dataset, where: str) -> None:

@@ -1,6 +1,6 @@
 """Several records as one: `concat` puts more samples behind each other, `stack` puts models side by side."""
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -36,6 +36,8 @@ def concat(records: Sequence[xr.Dataset]) -> xr.Dataset:
     Raises:
         RecordError: If there is no record, or they differ in model, layers, heads or head size.
     """
+    if isinstance(records, xr.Dataset | Mapping | str) or not isinstance(records, Iterable):
+        raise _no_collection("clsight.concat", "a list of records", records, "[first, second]")
     named = {str(position): record for position, record in enumerate(records)}
     _check_members(named, "clsight.concat")
     _same_model(named)
@@ -70,6 +72,10 @@ def stack(records: Mapping[Any, xr.Dataset], dim: str = "strategy") -> xr.Datase
         raise RecordError(
             "clsight.stack", expected="a known `dim`", got=repr(dim), next_step=did_you_mean(dim, STACK_DIMS)
         )
+    if isinstance(records, xr.Dataset) or not isinstance(records, Mapping):
+        raise _no_collection(
+            "clsight.stack", "records by name", records, '{"learned": first, "zeros": second}'
+        )
     _check_members(records, "clsight.stack")
     _check_free(records, dim)
     _same_inputs(records)
@@ -81,6 +87,11 @@ def stack(records: Mapping[Any, xr.Dataset], dim: str = "strategy") -> xr.Datase
     joined = first.assign({name: _side_by_side(records, name, dim) for name in stacked_names})
     joined = joined.assign_coords({dim: _names(list(records))})
     return _finish(joined, records, dropped, "not in every record that was stacked")
+
+
+def _no_collection(subject: str, expected: str, got: object, example: str) -> RecordError:
+    word = "a single record" if isinstance(got, xr.Dataset) else f"an object of type {type(got).__name__}"
+    return RecordError(subject, expected=expected, got=word, next_step=f"Call {subject}({example})")
 
 
 def _check_members(records: Mapping[Any, xr.Dataset], subject: str) -> None:

@@ -42,7 +42,7 @@ def save_record(record: xr.Dataset, path: str | os.PathLike[str]) -> Path:
     Raises:
         RecordError: If the record breaks the schema, the path is unsuitable, or the disk refuses.
     """
-    target = Path(path)
+    target = _as_path(path, asked_by="clsight.save_record")
     check_target(target)
     check(record, where=f"Saving {target}")
     try:
@@ -73,7 +73,7 @@ def open_record(path: str | os.PathLike[str]) -> xr.Dataset:
     Raises:
         RecordError: If the file is missing, damaged, not a record, or from a newer clsight.
     """
-    source = Path(path)
+    source = _as_path(path, asked_by="clsight.open_record")
     if not source.is_file():
         raise RecordError(
             str(source),
@@ -92,11 +92,12 @@ def open_record(path: str | os.PathLike[str]) -> xr.Dataset:
 def check_target(target: Path) -> None:
     """Raise unless a record could be written to this path, as far as one can tell without writing."""
     if not target.name.endswith(SUFFIX) or target.name == SUFFIX:
+        better = target.parent / ((target.name.split(".")[0] or "record") + SUFFIX)
         raise RecordError(
             str(target),
             expected=f"a file name ending in {SUFFIX}",
             got=repr(target.name),
-            next_step=f"Use {str(target.with_name((target.name.split('.')[0] or 'record') + SUFFIX))!r}",
+            next_step=f"Use {str(better)!r}",
         )
     if not target.parent.is_dir():
         raise RecordError(
@@ -112,6 +113,17 @@ def check_target(target: Path) -> None:
             got="a folder of that name",
             next_step="Remove the folder or choose another name",
         )
+
+
+def _as_path(path: object, *, asked_by: str) -> Path:
+    if not isinstance(path, str | os.PathLike):
+        raise RecordError(
+            asked_by,
+            expected=f"the path of a file ending in {SUFFIX}",
+            got=repr(path) if path is None else f"an object of type {type(path).__name__}",
+            next_step="Pass a str or a pathlib.Path",
+        )
+    return Path(path)
 
 
 def _write_folder(record: xr.Dataset, folder: Path) -> None:
