@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
+from clsight.hooks import kernels
 from clsight.hooks.kernels import KernelReader
 
 
@@ -48,3 +49,40 @@ def test_math_path_gives_no_log_sum_exp():
         scaled_dot_product_attention(query, key, value[..., :5])
     assert kernel.name == "math"
     assert kernel.log_sum_exp is None
+
+
+@pytest.mark.parametrize("kernel", kernels._FUSED, ids=str)
+def test_kernels_have_the_signature_that_is_relied_on(kernel):
+    """On CUDA too, where no test here runs: the places of the flag and of the log-sum-exp."""
+    _, ask = kernels._FUSED[kernel]
+    names = [argument.name for argument in kernel._schema.arguments]
+    asked = ask(tuple(names))
+    changed = [name for name, given in zip(names, asked, strict=True) if given is True]
+    assert changed == [name for name in names if name == "compute_log_sumexp"]
+    assert kernel._schema.returns[1].name in ("logsumexp", "log_sumexp")
+    assert names[:3] == ["query", "key", "value"]
+
+
+def test_log_sum_exp_is_cut_to_the_queries(monkeypatch):
+    """The memory-efficient kernel rounds the number of queries up."""
+    flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu.default
+    query, key, value = tensors(torch.float32)
+    with KernelReader() as plain:
+        scaled_dot_product_attention(query, key, value)
+
+    class Padding(KernelReader):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            if func is not flash:
+                return func(*args, **(kwargs or {}))
+
+            def padded(*args, **kwargs):
+                output, log_sum_exp = flash(*args, **kwargs)
+                return output, torch.nn.functional.pad(log_sum_exp, (0, 7))
+
+            with monkeypatch.context() as patch:
+                patch.setitem(kernels._FUSED, padded, kernels._FUSED[flash])
+                return super().__torch_dispatch__(padded, types, args, kwargs)
+
+    with Padding() as reader:
+        scaled_dot_product_attention(query, key, value)
+    assert torch.equal(reader.log_sum_exp, plain.log_sum_exp)
