@@ -86,6 +86,79 @@ def test_check_names_an_attribute_that_json_cannot_hold():
         check(renamed(word_record().record, versions={"torch": ["2", np.float32(1.0)]}))
 
 
+def changed(record, name, value, **at):
+    """Return a copy of the record with one weight set, the place given by position."""
+    copy = record.copy(deep=True)
+    copy[name][at] = value
+    return copy
+
+
+@pytest.mark.parametrize("value", [2.0, 0.0, np.nan, np.inf])
+def test_check_names_a_row_that_does_not_sum_to_one(value):
+    record = changed(word_record().record, "attends_to", value, sample=1, layer=2, head=3)
+    total = f"{9 * value:.4g}" if value else "0.0625"
+    if value == 0.0:
+        record["attends_to"][1, 2, 3, 5] = 0.0625
+    with pytest.raises(RecordError) as raised:
+        check(record, where="In r.zarr.zip")
+    assert str(raised.value) == (
+        "`attends_to at sample=1, layer=2, head=3`: expected floating weights in [0, 1] that sum to 1 over "
+        f"`token`, or to 0 where CLS may see no token, but got a sum of {total}. In r.zarr.zip. "
+        "Capture again, and keep what you compute from the weights under another name."
+    )
+
+
+def test_check_names_the_member_of_a_stack_whose_row_is_wrong():
+    stacked = stack({"learned": word_record(seed=1).record, "zeros": word_record(seed=2).record})
+    wrong = changed(stacked, "attends_to", 0.5, strategy=1, sample=0, layer=1, head=2)
+    with pytest.raises(
+        RecordError, match=r"`attends_to at strategy=1, sample=0, layer=1, head=2`.*sum of 4.5"
+    ):
+        check(wrong)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_check_accepts_rows_rounded_to_a_dtype(dtype):
+    weights = np.random.default_rng(0).dirichlet(np.ones(9), size=(2, 3, 4)).astype(dtype)
+    check(word_record().record.assign(attends_to=(("sample", "layer", "head", "token"), weights)))
+
+
+def test_check_accepts_a_row_of_zeros_where_cls_sees_no_token():
+    check(changed(word_record().record, "attends_to", 0.0, sample=1, layer=2))
+
+
+@pytest.mark.parametrize(
+    ("name", "pair", "at"),
+    [
+        ("attends_to", (-0.25, 1.25), "layer=1, head=2, token=3"),
+        ("attended_by", (-0.25, 0.5), "layer=1, head=2, token=3"),
+        ("attended_by", (0.5, 1.25), "layer=1, head=2, token=4"),
+        ("attended_by", (0.5, np.inf), "layer=1, head=2, token=4"),
+    ],
+)
+def test_check_names_a_weight_out_of_bounds(name, pair, at):
+    record = changed(word_record().record, name, 0.0, sample=1, layer=1, head=2)
+    record[name][1, 1, 2, 3:5] = list(pair)
+    with pytest.raises(
+        RecordError, match=rf"`{name} at sample=1, {at}`: expected floating weights in \[0, 1\]"
+    ):
+        check(record)
+
+
+@pytest.mark.parametrize("name", ["attends_to", "attended_by"])
+def test_check_refuses_weights_that_are_no_floats(name):
+    record = word_record().record
+    with pytest.raises(RecordError, match=f"`{name}`: expected floating weights.*but got dtype int64"):
+        check(record.assign({name: record[name].fillna(0.0).astype(np.int64)}))
+
+
+def test_save_record_refuses_rows_that_sum_to_two(tmp_path):
+    record = word_record().record
+    with pytest.raises(RecordError, match=r"but got a sum of 2. Saving .*r.zarr.zip"):
+        save_record(record.assign(attends_to=record["attends_to"] * 2), tmp_path / "r.zarr.zip")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_need_gives_the_reason_a_variable_is_absent():
     with pytest.raises(RecordError) as raised:
         need(word_record().record, "hidden", asked_by="depth_curve")

@@ -3,10 +3,11 @@
 import os
 from typing import Any, Final
 
+import numpy as np
 import xarray as xr
 
 from clsight.errors import RecordError, did_you_mean
-from clsight.schema import DIMS, SCHEMA_VERSION, TOKEN_KINDS
+from clsight.schema import DIMS, DIRECTIONS, SCHEMA_VERSION, TOKEN_KINDS
 
 STACK_DIMS: Final = ("strategy", "seed", "step")
 """Dimensions that `clsight.stack` puts in front of what one capture gives."""
@@ -35,6 +36,14 @@ VARIABLE_DIMS: Final[dict[str, tuple[str, ...]]] = {
 }
 """The dims of every variable and coordinate the schema knows; a stacked record puts `STACK_DIMS` in front."""
 
+_ROUNDING: Final = 1e-3
+"""How far weights may be off: above what rounding to half precision does, below any mistake that shows."""
+
+_WEIGHTS: Final = {
+    "attends_to": "floating weights in [0, 1] that sum to 1 over `token`, or to 0 where CLS may see no token",
+    "attended_by": "floating weights in [0, 1], or NaN where a token is padding or has no query",
+}
+
 _REQUIRED: Final = ("attends_to", "token_mask", "layer_name", "token_text", "token_kind", *_PER_TOKEN)
 _REQUIRED_ATTRIBUTES: Final = ("schema_version", "cls_index")
 
@@ -59,6 +68,10 @@ def check(record: xr.Dataset, *, where: str = "") -> None:
             _check_dims(name, record[name].dims, where)
     _check_cls_index(record, where)
     _check_kinds(record, where)
+    _check_row_sums(record["attends_to"], where)
+    for name in DIRECTIONS:
+        if name in record.variables:
+            _check_bounds(record[name], where)
     _check_attributes(dict(record.attrs), where)
 
 
@@ -173,6 +186,42 @@ def _check_kinds(record: xr.Dataset, where: str) -> None:
             where=where,
             next_step=did_you_mean(unknown[0], TOKEN_KINDS),
         )
+
+
+def _check_row_sums(row: xr.DataArray, where: str) -> None:
+    if row.dtype.kind != "f":
+        raise _wrong_weights(row, {}, f"dtype {row.dtype}", where)
+    with np.errstate(invalid="ignore"):  # inf − inf is NaN, which is told below
+        sums = row.sum("token", dtype=np.float64, skipna=False)
+    wrong = (abs(sums - 1) > _ROUNDING) & (sums != 0) | sums.isnull()
+    if bool(wrong.any()):
+        at = _first(wrong)
+        raise _wrong_weights(row, at, f"a sum of {float(sums.isel(at)):.4g}", where)
+
+
+def _check_bounds(weights: xr.DataArray, where: str) -> None:
+    if weights.dtype.kind != "f":
+        raise _wrong_weights(weights, {}, f"dtype {weights.dtype}", where)
+    wrong = (weights < 0) | (weights > 1 + _ROUNDING)  # both are False for NaN
+    if bool(wrong.any()):
+        at = _first(wrong)
+        raise _wrong_weights(weights, at, f"{float(weights.isel(at)):.4g}", where)
+
+
+def _first(wrong: xr.DataArray) -> dict[Any, int]:
+    """Return the first place that is True, as a position along each dim."""
+    return dict(zip(wrong.dims, map(int, np.argwhere(wrong.values)[0]), strict=True))
+
+
+def _wrong_weights(weights: xr.DataArray, at: dict[Any, int], got: str, where: str) -> RecordError:
+    place = ", ".join(f"{dim}={position}" for dim, position in at.items())
+    return RecordError(
+        f"{weights.name} at {place}" if place else str(weights.name),
+        expected=_WEIGHTS[str(weights.name)],
+        got=got,
+        where=where,
+        next_step="Capture again, and keep what you compute from the weights under another name",
+    )
 
 
 def _check_attributes(attributes: dict[Any, Any], where: str) -> None:
