@@ -2,15 +2,16 @@
 
 VENV := .venv
 BIN := $(VENV)/bin
-HOST := 127.0.0.1
-PORT := 8050
+# `?=`: each of these may come from the command line (make app PORT=8061) or the environment (PORT=8061 make app).
+HOST ?= 127.0.0.1
+PORT ?= 8050
 
 # A Python of your choice (make app PYTHON=python3.12); empty: the first on the path that is 3.11 or newer.
-PYTHON :=
+PYTHON ?=
 # Take torch alone from another index (make app TORCH_INDEX=https://download.pytorch.org/whl/cpu).
 TORCH_INDEX ?=
 # Model folders to show (make app MODELS="path/to/model"); empty: the sample models.
-MODELS :=
+MODELS ?=
 
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 APP_INSTALLED := $(VENV)/.app-installed
