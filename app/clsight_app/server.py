@@ -52,7 +52,7 @@ def server_of(models: Sequence[Path], listener: socket.socket) -> Any:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Return a socket bound to the first address of a host.
+    """Return a socket that listens on the first address of a host.
 
     Raises:
         AppError: The host is unknown, or the port is taken, out of range or not permitted.
@@ -67,6 +67,7 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
+        listener.listen()  # only now a second socket that may reuse the address is refused
     except OSError as error:
         listener.close()
         raise _cannot_listen(host, port, error) from error

@@ -27,6 +27,11 @@ def test_serve_tells_when_the_port_is_taken_before_it_loads_a_model() -> None:
     )
 
 
+def test_listen_tells_when_this_process_listens_there_already() -> None:
+    with listen("127.0.0.1", 0) as first, pytest.raises(AppError, match="Address already in use"):
+        listen("127.0.0.1", first.getsockname()[1])
+
+
 @pytest.mark.parametrize(("host", "port"), [("127.0.0.1", 65536), ("127.0.0.1", -1), ("host.invalid", 8050)])
 def test_listen_tells_when_the_address_does_not_exist(host: str, port: int) -> None:
     with pytest.raises(AppError, match=f"`{host}:{port}`: expected a free address of this machine, but got "):
