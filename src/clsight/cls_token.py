@@ -79,7 +79,8 @@ class Zeros(ClsToken, name="zeros"):
     attention is uniform.
     """
 
-    def initial(self, tokens: Tensor, token_mask: Tensor | None) -> Tensor:  # noqa: D102
+    def initial(self, tokens: Tensor, token_mask: Tensor | None) -> Tensor:
+        """Return zeros: [batch, time, width] -> [batch, width]."""
         return tokens.new_zeros(len(tokens), self.width)
 
 
@@ -120,7 +121,8 @@ class RandomPerForward(ClsToken, name="random_per_forward"):
         self.std = std
         self.shared = shared
 
-    def initial(self, tokens: Tensor, token_mask: Tensor | None) -> Tensor:  # noqa: D102
+    def initial(self, tokens: Tensor, token_mask: Tensor | None) -> Tensor:
+        """Return new draws for each sample or, if `shared`, for the batch: [batch, width]."""
         rows = 1 if self.shared else len(tokens)
         return self.draw(rows, self.std, tokens).expand(len(tokens), -1)
 
@@ -142,7 +144,8 @@ class RandomInTraining(ClsToken, name="random_in_training"):
         self.std = std
         self.register_buffer("vector", self.draw_once(std))
 
-    def initial(self, tokens: Tensor, token_mask: Tensor | None) -> Tensor:  # noqa: D102
+    def initial(self, tokens: Tensor, token_mask: Tensor | None) -> Tensor:
+        """Return new draws per sample while training, else the fixed one: [batch, width]."""
         if self.training:
             return self.draw(len(tokens), self.std, tokens)
         return super().initial(tokens, token_mask)
@@ -155,7 +158,8 @@ class InputMean(ClsToken, name="input_mean"):
     knows something about the sample helps.
     """
 
-    def initial(self, tokens: Tensor, token_mask: Tensor | None) -> Tensor:  # noqa: D102
+    def initial(self, tokens: Tensor, token_mask: Tensor | None) -> Tensor:
+        """Return the mean over each sample's real tokens: [batch, time, width] -> [batch, width]."""
         return _mean_over_real(tokens, token_mask)
 
 

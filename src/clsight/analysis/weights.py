@@ -74,6 +74,13 @@ def checked_dims(array: xr.DataArray, over: str | Sequence[str], *, asked_by: st
     return [name for name in names if name in array.dims]
 
 
-def named(array: xr.DataArray, name: str, *, long_name: str, units: str = "") -> xr.DataArray:
-    """Return the array under the name of its measure, with the words a figure puts on its axis."""
-    return array.rename(name).assign_attrs(long_name=long_name, units=units)
+def named(array: xr.DataArray, name: str, *, long_name: str = "", units: str = "") -> xr.DataArray:
+    """Return the array under the name of its measure, with the words a figure puts on its axis.
+
+    Args:
+        array: The values.
+        name: Name of the measure.
+        long_name: By default the name with spaces.
+        units: As in the description of the measure; empty for a pure number.
+    """
+    return array.rename(name).assign_attrs(long_name=long_name or name.replace("_", " "), units=units)
