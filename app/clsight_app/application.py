@@ -37,7 +37,7 @@ def create_app(models: Sequence[Path]) -> Dash:
     )
     first = Selection(model=catalog.first)
     samples = navigation.sample_count(catalog, first.model)
-    app.layout = shell(controls(first, models=catalog.models, samples=samples))
+    app.layout = shell(controls(first, models=catalog.models, samples=samples), navigation.told(catalog))
     routing.register(app)
     navigation.register(app, catalog)
     inspect.register(app, catalog)

@@ -7,10 +7,14 @@ from typing import Final
 
 URL: Final = "url"
 PAGE: Final = "page"
-NAVIGATION: Final = "navigation"
 COLOR_SCHEME: Final = "color-scheme"
 SCHEME: Final = "scheme"
-KEY_PRESS: Final = "key-press"
+CATALOG: Final = "catalog"
+LIMITS: Final = "limits"
+VIEW: Final = "view"
+BUSY: Final = "busy"
+INSPECT_LINK: Final = "link-inspect"
+COMPARE_LINK: Final = "link-compare"
 
 MODEL: Final = "model"
 PREVIOUS: Final = "previous-example"

@@ -1,40 +1,46 @@
 """From a control to the address: each control changes one part of the selection, and nothing else.
 
-The pages follow the address (see `pages`), so a control never draws anything itself.
+The pages follow the address (see `pages`), so a control never draws anything itself. The next selection is
+computed in the browser (assets/navigation.js) from the newest one; the server tells what bounds it.
 """
 
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import xarray as xr
-from dash import Dash, Input, Output, State, set_props
+from dash import ClientsideFunction, Dash, Input, Output, State
 
-from clsight.errors import AppError, ClsightError
+from clsight.errors import ClsightError
 from clsight_app import ids
 from clsight_app.catalog import Catalog
 from clsight_app.components.controls import example_label
-from clsight_app.state import (
-    Selection,
-    checked_index,
-    checked_model,
-    fitted,
-    from_query,
-    moved,
-    stepped,
-    to_query,
-)
+from clsight_app.state import Selection, checked_index, checked_model, from_query
 
-_PRESENT = State(ids.URL, "search")
+FOLLOWS: Final[dict[str, Any]] = {
+    "inputs": {"query": Input(ids.VIEW, "data"), "scheme": Input(ids.SCHEME, "data")},
+    "running": [(Output(ids.BUSY, "data"), True, False)],
+}
+"""What the callback of every view has: it follows the address, and tells when it is at work."""
+
+_CONTROLS: Final = {
+    "model": (Input(ids.MODEL, "value"),),
+    "limits": (Input(ids.LIMITS, "data"),),
+    "sample": (Input(ids.SAMPLE, "value"),),
+    "direction": (Input(ids.DIRECTION, "value"),),
+    "layer": (Input(ids.LAYER, "value"),),
+}
+"""The function of assets/navigation.js behind each control. It changes the address by `set_props`, not as an
+output: else the views, which follow the address, would wait for every control each time a page is opened."""
 
 
 def register(app: Dash, catalog: Catalog) -> None:
-    """Add a callback for each control, which changes the address, and one that sets the controls to it.
-
-    The address is changed by `set_props`, not as an output: else the views, which follow the address, would
-    wait for every control each time a page is opened.
-    """
-
-    @app.callback(
+    """Add a callback for each control, which changes the address, and those that follow the address."""
+    for name, inputs in _CONTROLS.items():
+        _in_browser(app, name, *inputs, prevent_initial_call=True)
+    click = (Output(ids.GRID, "clickData"), Input(ids.GRID, "clickData"))
+    _in_browser(app, "tile", *click, prevent_initial_call=True)
+    _in_browser(
+        app,
+        "controls",
         Output(ids.MODEL, "value"),
         Output(ids.SAMPLE, "value"),
         Output(ids.SAMPLE, "max"),
@@ -42,40 +48,36 @@ def register(app: Dash, catalog: Catalog) -> None:
         Output(ids.DIRECTION, "value"),
         Output(ids.FAILURE, "children"),
         Input(ids.URL, "search"),
+        State(ids.CATALOG, "data"),
     )
-    def _controls(query: str) -> tuple[Any, ...]:
-        now = present(catalog, query)
-        samples = sample_count(catalog, now.model)
-        return now.model, now.sample, samples - 1, example_label(samples), now.direction, None
+    newest = (Input(ids.URL, "search"), Input(ids.BUSY, "data"), State(ids.VIEW, "data"))
+    _in_browser(app, "view", Output(ids.VIEW, "data"), *newest)
 
-    @app.callback(Input(ids.MODEL, "value"), _PRESENT, prevent_initial_call=True)
-    def _model(model: str, query: str) -> None:
-        go(catalog, query, lambda now: now.changed(model=model))
+    @app.callback(Output(ids.LIMITS, "data"), Input(ids.MODEL, "value"), State(ids.SAMPLE, "value"))
+    def _limits(model: str, sample: Any) -> dict[str, Any]:
+        return limits(catalog, model, sample if isinstance(sample, int) else 0)
 
-    @app.callback(Input(ids.SAMPLE, "value"), _PRESENT, prevent_initial_call=True)
-    def _sample(sample: Any, query: str) -> None:
-        if isinstance(sample, int) and sample >= 0:
-            go(catalog, query, lambda now: now.changed(sample=sample))
 
-    @app.callback(Input(ids.PREVIOUS, "n_clicks"), _PRESENT, prevent_initial_call=True)
-    def _previous(_: int, query: str) -> None:
-        go(catalog, query, lambda now: step(catalog, now, -1))
+def told(catalog: Catalog) -> dict[str, Any]:
+    """Return what the browser knows of all models: the first one, how many examples each has, their label."""
+    samples = {model: sample_count(catalog, model) for model in catalog.models}
+    labels = {model: example_label(count) for model, count in samples.items()}
+    return {"first": catalog.first, "samples": samples, "labels": labels}
 
-    @app.callback(Input(ids.NEXT, "n_clicks"), _PRESENT, prevent_initial_call=True)
-    def _next(_: int, query: str) -> None:
-        go(catalog, query, lambda now: step(catalog, now, 1))
 
-    @app.callback(Input(ids.DIRECTION, "value"), _PRESENT, prevent_initial_call=True)
-    def _direction(direction: str, query: str) -> None:
-        go(catalog, query, lambda now: now.changed(direction=direction))
+def limits(catalog: Catalog, model: str, sample: int) -> dict[str, Any]:
+    """Return how many layers and heads a model has; only its name, if that cannot be told.
 
-    @app.callback(Input(ids.LAYER, "value"), _PRESENT, prevent_initial_call=True)
-    def _layer(layer: str, query: str) -> None:
-        go(catalog, query, lambda now: now.changed(layer=int(layer)))
-
-    @app.callback(Input(ids.KEY_PRESS, "data"), _PRESENT, prevent_initial_call=True)
-    def _key(press: dict[str, Any], query: str) -> None:
-        go(catalog, query, lambda now: move(catalog, now, press["key"]))
+    Args:
+        catalog: The models and their records.
+        model: Name of a model.
+        sample: The example that is shown next; the last one, if the model has no more.
+    """
+    try:
+        sizes = catalog.record(model, min(sample, sample_count(catalog, model) - 1)).sizes
+    except ClsightError:
+        return {"model": model}  # the page tells why
+    return {"model": model, "layers": sizes["layer"], "heads": sizes["head"]}
 
 
 def located(catalog: Catalog, query: str | None) -> tuple[Selection, xr.Dataset]:
@@ -101,50 +103,5 @@ def sample_count(catalog: Catalog, model: str) -> int:
         return 1
 
 
-def go(catalog: Catalog, query: str | None, change: Callable[[Selection], Selection]) -> None:
-    """Set the address to the view after a change, unless that is the present view (inside a callback)."""
-    if (wanted := query_after(catalog, query, change)) is not None:
-        set_props(ids.URL, {"search": wanted})
-
-
-def query_after(catalog: Catalog, query: str | None, change: Callable[[Selection], Selection]) -> str | None:
-    """Return the query of the view after a change, fitted to what is there; None if nothing changes.
-
-    Args:
-        catalog: The models, which bound the selection.
-        query: The present query string; an unreadable one counts as the first view.
-        change: Gives the selection wanted.
-    """
-    now = present(catalog, query)
-    wanted = change(now)
-    return None if wanted == now else to_query(fitted_to(catalog, wanted))
-
-
-def present(catalog: Catalog, query: str | None) -> Selection:
-    """Return the selection of an address, the first view where the address tells none."""
-    try:
-        return checked_model(from_query(query), catalog.models, first=catalog.first)
-    except AppError:
-        return Selection(model=catalog.first)
-
-
-def fitted_to(catalog: Catalog, selection: Selection) -> Selection:
-    """Return the selection with each index within what its model has; as it is, if that cannot be told."""
-    try:
-        samples = len(catalog.examples(selection.model))
-        near = fitted(selection, samples=samples)
-        sizes = catalog.record(near.model, near.sample).sizes
-        return fitted(near, layers=sizes["layer"], heads=sizes["head"])
-    except ClsightError:
-        return selection  # the page tells why
-
-
-def step(catalog: Catalog, now: Selection, by: int) -> Selection:
-    """Return the selection some examples further."""
-    return stepped(now, by, samples=len(catalog.examples(now.model)))
-
-
-def move(catalog: Catalog, now: Selection, key: str) -> Selection:
-    """Return the selection after an arrow key."""
-    sizes = catalog.record(now.model, now.sample).sizes
-    return moved(now, key, layers=sizes["layer"], heads=sizes["head"])
+def _in_browser(app: Dash, name: str, *parts: Any, **options: Any) -> None:
+    app.clientside_callback(ClientsideFunction("clsight", name), *parts, **options)  # type: ignore[no-untyped-call]

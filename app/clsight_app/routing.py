@@ -2,11 +2,11 @@
 
 from typing import Any, Final
 
-from dash import ClientsideFunction, Dash, Input, Output
+from dash import ClientsideFunction, Dash, Input, Output, State
 
 from clsight_app import ids
 from clsight_app.components.notice import notice
-from clsight_app.components.shell import PAGES, navigation
+from clsight_app.components.shell import LINKS, PAGES
 from clsight_app.pages import compare, inspect
 
 _LAYOUTS: Final = {"/": inspect.layout, "/compare": compare.layout}
@@ -20,10 +20,13 @@ def register(app: Dash) -> None:
     def _page(pathname: str) -> tuple[Any, str]:
         return page(pathname), _MODEL_LABELS.get(pathname, _MODEL_LABELS["/"])
 
-    @app.callback(Output(ids.NAVIGATION, "children"), Input(ids.URL, "pathname"), Input(ids.URL, "search"))
-    def _navigation(pathname: str, query: str) -> Any:
-        return navigation(pathname, query or "")
-
+    app.clientside_callback(  # type: ignore[no-untyped-call]
+        ClientsideFunction("clsight", "links"),
+        *(Output(link, name) for link in LINKS.values() for name in ("href", "className")),
+        Input(ids.URL, "pathname"),
+        Input(ids.URL, "search"),
+        *(State(link, "href") for link in LINKS.values()),
+    )
     app.clientside_callback(  # type: ignore[no-untyped-call]
         ClientsideFunction("clsight", "colorScheme"), Output(ids.SCHEME, "data"), Input(ids.URL, "pathname")
     )

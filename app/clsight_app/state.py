@@ -11,9 +11,6 @@ from urllib.parse import parse_qsl, urlencode
 from clsight.errors import AppError, did_you_mean
 from clsight.schema import DIRECTIONS, Direction
 
-ARROWS: Final = {"ArrowUp": (-1, 0), "ArrowDown": (1, 0), "ArrowLeft": (0, -1), "ArrowRight": (0, 1)}
-"""The step in (layer, head) of each arrow key; rows of the grid are layers."""
-
 _OPEN_SOMETHING_ELSE: Final = "Choose from the controls above"
 
 
@@ -97,33 +94,6 @@ def checked_index(name: str, index: int, count: int) -> int:
         where="The link asks for more than this model has",
         next_step=_OPEN_SOMETHING_ELSE,
     )
-
-
-def fitted(
-    selection: Selection, *, samples: int | None = None, layers: int | None = None, heads: int | None = None
-) -> Selection:
-    """Return the selection with each index brought below the count that is given."""
-    counts = {"sample": samples, "layer": layers, "head": heads}
-    return selection.changed(
-        **{name: _clamped(getattr(selection, name), count) for name, count in counts.items() if count}
-    )
-
-
-def moved(selection: Selection, key: str, *, layers: int, heads: int) -> Selection:
-    """Return the selection after an arrow key; the edge of the grid stops it, other keys do nothing."""
-    down, right = ARROWS.get(key, (0, 0))
-    return selection.changed(
-        layer=_clamped(selection.layer + down, layers), head=_clamped(selection.head + right, heads)
-    )
-
-
-def stepped(selection: Selection, by: int, *, samples: int) -> Selection:
-    """Return the selection `by` examples further, stopped at the first and the last one."""
-    return selection.changed(sample=_clamped(selection.sample + by, samples))
-
-
-def _clamped(index: int, count: int) -> int:
-    return max(0, min(index, count - 1))
 
 
 def _whole_number(name: str, text: str) -> int:

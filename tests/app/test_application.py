@@ -36,18 +36,46 @@ def test_each_answer_forbids_other_hosts(client):
 
 
 def test_assets_are_served_from_here(client):
-    for name in ("style.css", "keyboard.js", "color_scheme.js", "icon.svg", "sun.svg", "moon.svg"):
+    for name in (
+        "style.css",
+        "keyboard.js",
+        "navigation.js",
+        "color_scheme.js",
+        "icon.svg",
+        "sun.svg",
+        "moon.svg",
+    ):
         with client.get(f"/assets/{name}") as answer:
             assert answer.status_code == 200
             assert b"http://" not in answer.data.replace(b"http://www.w3.org/2000/svg", b"")
 
 
+SCRIPTS = ("keyboard.js", "navigation.js", "color_scheme.js")
+
+
+def scripts(client):
+    """Return the text of all scripts of the app."""
+    texts = []
+    for name in SCRIPTS:
+        with client.get(f"/assets/{name}") as answer:
+            texts.append(answer.text)
+    return "".join(texts)
+
+
 def test_scripts_refer_to_ids_that_exist(client):
     known = {value for name, value in vars(ids).items() if name.isupper()}
-    with client.get("/assets/keyboard.js") as keys, client.get("/assets/color_scheme.js") as scheme:
-        named = re.findall(r'(?:getElementById|set_props)\("([^"]+)"', keys.text + scheme.text)
-    assert len(named) == 4
-    assert set(named) <= known
+    named = re.findall(r'(?:getElementById|set_props|property|target\.id ===) ?\(?"([^"]+)"', scripts(client))
+    assert {"url", "catalog", "example", "scheme", "layer-head-grid"} <= set(named) <= known
+
+
+def test_every_function_that_a_callback_names_is_in_the_scripts(client):
+    callbacks = client.get("/_dash-dependencies").get_json()
+    named = [
+        made["clientside_function"]["function_name"] for made in callbacks if made["clientside_function"]
+    ]
+    assert {"controls", "links", "view", "sample", "tile", "colorScheme"} <= set(named)
+    missing = [name for name in named if not re.search(rf"\b{name}: ", scripts(client))]
+    assert missing == []
 
 
 def test_ids_hold_no_character_that_dash_gives_a_meaning():

@@ -10,8 +10,6 @@ from clsight_app.state import (
     checked_index,
     checked_model,
     from_query,
-    moved,
-    stepped,
     to_query,
 )
 
@@ -82,27 +80,3 @@ def test_checked_index_tells_the_range() -> None:
         "`layer`: expected a number from 0 to 2, but got 3. The link asks for more than this model has. "
         "Choose from the controls above."
     )
-
-
-@pytest.mark.parametrize(
-    ("key", "layer", "head"),
-    [("ArrowUp", 0, 3), ("ArrowDown", 2, 3), ("ArrowLeft", 1, 2), ("ArrowRight", 1, 4), ("Enter", 1, 3)],
-)
-def test_moved_steps_through_the_grid(key: str, layer: int, head: int) -> None:
-    after = moved(Selection(layer=1, head=3), key, layers=3, heads=5)
-    assert (after.layer, after.head) == (layer, head)
-
-
-@pytest.mark.parametrize(
-    ("key", "corner"),
-    [("ArrowUp", (0, 0)), ("ArrowLeft", (0, 0)), ("ArrowDown", (2, 4)), ("ArrowRight", (2, 4))],
-)
-def test_moved_stops_at_the_edge(key: str, corner: tuple[int, int]) -> None:
-    after = moved(Selection(layer=corner[0], head=corner[1]), key, layers=3, heads=5)
-    assert (after.layer, after.head) == corner
-
-
-def test_stepped_stops_at_the_first_and_last_example() -> None:
-    assert stepped(Selection(sample=3), 1, samples=20).sample == 4
-    assert stepped(Selection(sample=19), 1, samples=20).sample == 19
-    assert stepped(Selection(sample=0), -1, samples=20).sample == 0

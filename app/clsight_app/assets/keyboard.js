@@ -1,5 +1,4 @@
-// Arrow keys move the selected head. The page learns of a key through the "key-press" store; keys typed
-// into a control stay with that control.
+// Arrow keys move the selected head; keys typed into a control stay with that control.
 (function () {
   "use strict";
   const ARROWS = ["ArrowUp", "ArrowDown", "ArrowLeft", "ArrowRight"];
@@ -10,6 +9,6 @@
     if (modified || !ARROWS.includes(event.key) || event.target.closest(OWN_KEYS)) return;
     if (!document.getElementById("layer-head-grid")) return;
     event.preventDefault();
-    window.dash_clientside.set_props("key-press", { data: { key: event.key, at: event.timeStamp } });
+    window.clsight.press(event.key);
   });
 })();

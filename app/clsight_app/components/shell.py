@@ -1,6 +1,6 @@
 """What surrounds every page: the document, the header with its links, and the color scheme."""
 
-from typing import Final
+from typing import Any, Final
 
 import dash_mantine_components as dmc
 from dash import dcc, html
@@ -10,6 +10,7 @@ from clsight_app import ids
 from clsight_app.components.labels import labeled
 
 PAGES: Final = {"/": "Inspect", "/compare": "Compare"}
+LINKS: Final = {"/": ids.INSPECT_LINK, "/compare": ids.COMPARE_LINK}
 
 HTML: Final = """<!DOCTYPE html>
 <html lang="en">
@@ -38,12 +39,20 @@ _THEME: Final = {
 }
 
 
-def shell(controls: html.Div) -> dmc.MantineProvider:
-    """Return the frame of the dashboard around the controls; the page is put into it by its address."""
+def shell(controls: html.Div, catalog: dict[str, Any]) -> dmc.MantineProvider:
+    """Return the frame of the dashboard around the controls; the page is put into it by its address.
+
+    Args:
+        controls: The controls above every page.
+        catalog: What the browser knows of the models, see `navigation.told`.
+    """
     return dmc.MantineProvider(
         [
             dcc.Location(id=ids.URL, refresh=False),
-            dcc.Store(id=ids.KEY_PRESS),
+            dcc.Store(id=ids.CATALOG, data=catalog),
+            dcc.Store(id=ids.LIMITS),
+            dcc.Store(id=ids.VIEW),
+            dcc.Store(id=ids.BUSY, data=False),
             dcc.Store(id=ids.SCHEME),
             _header(),
             html.Main([controls, html.Div(id=ids.FAILURE), html.Div(id=ids.PAGE)], className="frame"),
@@ -53,19 +62,12 @@ def shell(controls: html.Div) -> dmc.MantineProvider:
     )
 
 
-def navigation(pathname: str, query: str) -> list[dcc.Link]:
-    """Return the links to the pages; each keeps the selection of the present address."""
-    return [
-        dcc.Link(title, href=path + query, className="nav-here" if path == pathname else "nav-link")
-        for path, title in PAGES.items()
-    ]
-
-
 def _header() -> html.Header:
+    links = [dcc.Link(title, id=LINKS[path], href=path) for path, title in PAGES.items()]
     return html.Header(
         [
             html.Span("clsight", className="brand"),
-            html.Nav(id=ids.NAVIGATION, className="navigation", **labeled("Pages")),
+            html.Nav(links, className="navigation", **labeled("Pages")),
             dmc.ColorSchemeToggle(
                 id=ids.COLOR_SCHEME,
                 lightIcon=html.Span(className="icon icon-sun"),

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from dash import Dash, Input, Output, html
+from dash import Dash, Output, html
 
 from clsight import figures
 from clsight.errors import ClsightError
@@ -55,10 +55,7 @@ def register(app: Dash, catalog: Catalog) -> None:
             "status": Output(ids.COMPARE_STATUS, "children"),
             "comparison": Output(ids.COMPARISON, "children"),
         },
-        inputs={
-            "query": Input(ids.URL, "search"),
-            "scheme": Input(ids.SCHEME, "data"),
-        },
+        **navigation.FOLLOWS,
     )
     def _view(query: str, scheme: str) -> dict[str, Any]:
         return view(catalog, query, dark=scheme == "dark")

@@ -3,7 +3,7 @@
 from typing import Any
 
 import xarray as xr
-from dash import Dash, Input, Output, State, dcc, html, no_update
+from dash import Dash, Output, dcc, html, no_update
 
 from clsight import figures
 from clsight.errors import ClsightError
@@ -88,7 +88,7 @@ def view(catalog: Catalog, query: str | None, *, dark: bool) -> dict[str, Any]:
 
 
 def register(app: Dash, catalog: Catalog) -> None:
-    """Add the callbacks of the page: the views follow the address, a click on a tile changes it."""
+    """Add the callback of the page: the views follow the address."""
 
     @app.callback(
         output={
@@ -99,30 +99,10 @@ def register(app: Dash, catalog: Catalog) -> None:
             "detail": Output(ids.DETAIL, "children"),
             "depth": Output(ids.DEPTH, "children"),
         },
-        inputs={
-            "query": Input(ids.URL, "search"),
-            "scheme": Input(ids.SCHEME, "data"),
-        },
+        **navigation.FOLLOWS,
     )
     def _view(query: str, scheme: str) -> dict[str, Any]:
         return view(catalog, query, dark=scheme == "dark")
-
-    @app.callback(
-        Output(ids.GRID, "clickData"),
-        Input(ids.GRID, "clickData"),
-        State(ids.URL, "search"),
-        prevent_initial_call=True,
-    )
-    def _click(click: dict[str, Any] | None, query: str) -> None:
-        if click is not None:
-            navigation.go(catalog, query, lambda now: clicked(catalog, now, click))
-
-
-def clicked(catalog: Catalog, now: Selection, click: dict[str, Any]) -> Selection:
-    """Return the selection after a click into the grid; a click between tiles changes nothing."""
-    point = click["points"][0]
-    cell = figures.cell_at(catalog.record(now.model, now.sample), point["x"], point["y"])
-    return now if cell is None else now.changed(layer=cell[0], head=cell[1])
 
 
 def _status(record: xr.Dataset) -> list[Any]:

@@ -1,6 +1,7 @@
 """The one look of all figures: a quiet surface, one accent color, a light and a dark version."""
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 
 import plotly.graph_objects as go
@@ -101,6 +102,7 @@ def bar(title: str) -> dict[str, Any]:
     }
 
 
+@cache
 def _template(colors: Palette) -> go.layout.Template:
     axis = {
         "showgrid": False,

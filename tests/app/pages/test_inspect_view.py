@@ -7,7 +7,6 @@ from dash import no_update
 
 from clsight_app.catalog import Catalog
 from clsight_app.pages import inspect
-from clsight_app.state import Selection
 from hostile_model import CLASSES, NAME, save_hostile_model
 
 
@@ -49,14 +48,6 @@ def test_error_hides_the_panels_and_is_told(catalog):
     view = inspect.view(catalog, "?layer=7", dark=False)
     assert (view["panels"], view["grid"]) == ("panels waiting", no_update)
     assert "`layer`: expected a number from 0 to 2, but got 7." in page_text(view)
-
-
-def test_click_into_a_tile_selects_it_and_beside_it_nothing(catalog):
-    now = Selection("digits-learned", layer=1, head=1)
-    hit = {"points": [{"x": 2.2, "y": 0.3}]}
-    miss = {"points": [{"x": 9.0, "y": 0.3}]}
-    assert inspect.clicked(catalog, now, hit) == now.changed(layer=0, head=2)
-    assert inspect.clicked(catalog, now, miss) == now
 
 
 def test_words_are_shown_as_literal_strips_without_their_padding(tmp_path):
