@@ -11,7 +11,7 @@ import clsight
 from import_rules import violations
 
 ROOT = Path(__file__).resolve().parents[1]
-HEAVY = {"torch", "plotly", "dash", "xarray", "pandas", "scipy", "zarr", "transformers"}
+HEAVY = {"torch", "numpy", "plotly", "dash", "xarray", "pandas", "scipy", "zarr", "transformers", "click"}
 HOMES = {
     name: f"clsight.{home}"
     for home, names in {"hooks": ["capture"], "loading": ["load"], "records": ["stack"]}.items()

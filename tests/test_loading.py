@@ -380,6 +380,15 @@ def test_load_refuses_settings_that_do_not_fit(folder, change, message):
     assert str(folder) in got
 
 
+@pytest.mark.parametrize(("checksum", "got"), [(None, "null"), (5, "5")])
+def test_load_refuses_a_checksum_that_is_no_text(folder, checksum, got):
+    change_config(folder, weights_sha256=checksum)
+    assert message_of(folder) == (
+        f"`weights_sha256`: expected a checksum in hexadecimal, as text, but got {got}. "
+        f"In {folder / 'config.json'}. Copy the folder anew from its source."
+    )
+
+
 def test_load_refuses_settings_without_a_model(folder):
     change_config(folder, model=None)
     assert "expected settings in `model`, but got NoneType" in message_of(folder)

@@ -280,6 +280,16 @@ def test_open_record_refuses_a_file_that_is_no_zip(tmp_path):
         open_record(tmp_path / "r.zarr.zip")
 
 
+def test_open_record_says_that_a_file_of_another_kind_is_no_record(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(
+        RecordError,
+        match=r"expected a record made by `clsight.save_record`, but got a file of another kind. "
+        r"Give a record file, or make one: `clsight capture MODEL --out FILE`.$",
+    ):
+        open_record(tmp_path / "config.json")
+
+
 def test_open_record_refuses_a_truncated_file(tmp_path):
     path = save_record(word_record().record, tmp_path / "r.zarr.zip")
     path.write_bytes(path.read_bytes()[:-400])

@@ -68,7 +68,16 @@ def read_model(path: str | Path) -> Checkpoint:
     model = _empty_model(folder, settings)
     _check_weights(folder / WEIGHTS_FILE, weights, model.state_dict())
     sha256 = hashlib.sha256(data).hexdigest()
-    if settings.get("weights_sha256", sha256) != sha256:
+    saved = settings.get("weights_sha256", sha256)
+    if not isinstance(saved, str):
+        raise CheckpointError(
+            "weights_sha256",
+            expected="a checksum in hexadecimal, as text",
+            got=json.dumps(saved),
+            where=f"In {folder / CONFIG_FILE}",
+            next_step="Copy the folder anew from its source",
+        )
+    if saved != sha256:
         raise CheckpointError(
             str(folder / WEIGHTS_FILE),
             expected="the weights that were saved",

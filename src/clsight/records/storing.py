@@ -33,7 +33,8 @@ def save_record(record: xr.Dataset, path: str | os.PathLike[str]) -> Path:
     """Write a record as one `.zarr.zip` file and return its path.
 
     The file appears whole or not at all: it is zipped from a finished temporary folder beside the target,
-    then renamed over it. The same record gives the same bytes.
+    then renamed over it. The same record gives the same bytes. A process killed while it writes leaves
+    that folder, hidden and named `.<target>.<letters>`; it may be removed.
 
     Args:
         record: A record that passes `clsight.records.check`, plain or stacked.
@@ -81,6 +82,8 @@ def open_record(path: str | os.PathLike[str]) -> xr.Dataset:
             got="a folder" if source.is_dir() else "no file of that name",
             next_step="Make one: `clsight.save_record(record, path)` or `clsight capture MODEL --out FILE`",
         )
+    if not zipfile.is_zipfile(source) and not source.name.endswith(SUFFIX):
+        raise _foreign(source, "a file of another kind")
     try:
         record = _read(source, _check_archive(source))
     except _READ_FAILURES as error:
