@@ -14,6 +14,7 @@ from torch import Tensor
 from clsight.hooks.operations import AttentionCall, split, unfold_mask
 
 _BLOCK_BYTES = 32 * 2**20
+_BATCHED_BYTES = 2 * 2**20
 _BLURRED = 2.5e-7
 _BLURRED_HALF = 5e-6
 _MASK_LIKE = -6e4  # float16's lowest is -65,504
@@ -125,8 +126,12 @@ def query_scores(call: AttentionCall, index: Tensor) -> Tensor:
     if call.scores is not None:
         return rows_at(call.scores, index).to(call.dtype)
     query = split(rows_at(call.query, index).to(call.dtype), 1, call.key.shape[1])
-    products = call.key[:, :, None, None].to(call.dtype) * query[..., None, :]
-    scores = products.sum(-1).flatten(1, 2) * call.scale
+    key = call.key[:, :, None].to(call.dtype)
+    if key.nbytes * index.shape[1] <= _BATCHED_BYTES:
+        scores = (key[:, :, :, None] * query[..., None, :]).sum(-1)
+    else:  # one query at a time holds one copy of the keys
+        scores = torch.stack([(key * one[..., None, :]).sum(-1) for one in query.unbind(3)], dim=3)
+    scores = scores.flatten(1, 2) * call.scale
     if call.mask is not None:
         scores = _masked(scores, rows_at(_full_mask(call), index))
     if call.is_causal:
