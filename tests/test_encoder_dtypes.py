@@ -13,6 +13,8 @@ from dense_attention import attention_of_own_operations
 from encoder_comparison import compare
 from encoder_zoo import ZOO
 
+pytestmark = pytest.mark.slow  # `make check` keeps the encoders of test_encoders.py
+
 NAMES = [
     "TransformerEncoder, post-norm, padding",
     "BERT, sdpa",

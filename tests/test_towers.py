@@ -8,6 +8,8 @@ from clsight.errors import CaptureError
 from encoder_builders import IMAGE, LENGTHS, TEXT, hugging_face, open_clip_model, pixels, words_to_end_of_text
 from encoder_comparison import compare
 
+pytestmark = pytest.mark.slow  # `make check` keeps the encoders of test_encoders.py
+
 ENDS = [length - 1 for length in LENGTHS]
 
 

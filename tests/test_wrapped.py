@@ -14,6 +14,8 @@ from encoder_builders import TEXT, hugging_face, words
 from encoder_comparison import layer_errors
 from encoder_zoo import ZOO
 
+pytestmark = pytest.mark.slow  # `make check` keeps the encoders of test_encoders.py
+
 LAYERS = ["bert.encoder.layer.0", "bert.encoder.layer.1"]
 WITHOUT_DROPOUT = dict(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, **TEXT)
 
