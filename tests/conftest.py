@@ -1,5 +1,7 @@
 """Fixtures that more than one test folder uses."""
 
+import signal
+
 import pytest
 
 from browsers import advice, find_browser
@@ -12,3 +14,9 @@ def browser_executable() -> str:
     if path is None:
         pytest.fail(advice())
     return path
+
+
+def pytest_configure() -> None:
+    """Let the servers that tests start hear Ctrl+C, which a shell's background jobs ignore."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
