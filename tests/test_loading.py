@@ -534,7 +534,7 @@ def test_sample_models_dir_is_the_checkouts(request):
 def test_sample_models_dir_is_the_packages_in_an_installation(folder, tmp_path, monkeypatch):
     installed = tmp_path / "lib" / "site-packages" / "clsight"
     installed.mkdir(parents=True)
-    monkeypatch.setattr("clsight.loading.__file__", str(installed / "loading.py"))
+    monkeypatch.setattr("clsight.loading.own_folder.__file__", str(installed / "loading" / "own_folder.py"))
     with pytest.raises(CheckpointError, match="`sample models`: expected model folders in"):
         sample_models_dir()
     shutil.copytree(folder, installed / "sample_models" / "small-model")

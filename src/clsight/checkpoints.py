@@ -61,7 +61,7 @@ def read_model(path: str | Path) -> Checkpoint:
         CheckpointError: If the folder is missing or foreign, a file is broken, or the weights do not fit the
             settings, hold NaN or infinity, or have changed since they were saved.
     """
-    folder = _as_path(path)
+    folder = as_path(path)
     settings = _read_settings(folder)
     data = _read_bytes(folder / WEIGHTS_FILE)
     weights = _parse_tensors(folder / WEIGHTS_FILE, data)
@@ -90,7 +90,8 @@ def read_model(path: str | Path) -> Checkpoint:
     return Checkpoint(model.eval(), classes, _read_arrays(folder), sha256, settings)
 
 
-def _as_path(path: object) -> Path:
+def as_path(path: object) -> Path:
+    """Return the path a user gave, or refuse what is none."""
     if not isinstance(path, str | os.PathLike):
         raise CheckpointError(
             "model",

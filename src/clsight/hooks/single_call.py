@@ -98,6 +98,8 @@ def _capture_subject(
     prepared = subject.prepare(raw)
     if options["token_mask"] is None:
         options = {**options, "token_mask": prepared.token_mask}
+    if options["within"] is None:
+        options = {**options, "within": subject.within}
     recorder = Recorder(
         subject.module,
         cls_index=position,

@@ -1,84 +1,27 @@
-"""From a path to a `Subject`: a model together with what is needed to ask it about its [CLS]."""
+"""clsight's own model folders, the sample models among them, and models made in memory."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import nn
 
 from clsight.checkpoints import CONFIG_FILE, EXAMPLES_FILE, FORMAT, Checkpoint, read_model
 from clsight.errors import CheckpointError, ClsightError
+from clsight.loading.subject import ClsVector, Subject, Takes
 from clsight.models import ClassificationTransformer
-from clsight.preparation import Array, Examples, Prepared, preparation_for
+from clsight.preparation import Examples, preparation_for
+from clsight.schema import TokenKind
 
-__all__ = ["Examples", "Prepared", "Subject", "as_subject", "load", "sample_models_dir"]
-
-
-@dataclass
-class Subject:
-    """A model and all that belongs to it.
-
-    Attributes:
-        module: The model, in eval mode.
-        name: What to call it in a title.
-        cls_index: Position that the answer is read off; None if it is an average. Whether [CLS] stands there
-            is told by `Prepared.token_kind`: the strategy `first_token` has an ordinary token there.
-        strategy: Name of the CLS initialization strategy; "" if unknown.
-        seed: Seed of the model's weights; None if unknown.
-        classes: A name per class.
-        examples: Examples that came with the model; None without.
-        provenance: Plain values that say where it is from: path, format, sha256, versions.
-        preparation: Turns examples into what the module takes.
-    """
-
-    module: nn.Module
-    name: str
-    cls_index: int | None
-    strategy: str
-    seed: int | None
-    classes: tuple[str, ...]
-    examples: Examples | None
-    provenance: dict[str, Any]
-    preparation: Callable[[Examples], Prepared]
-
-    def prepare(self, raw: Examples | Array) -> Prepared:
-        """Turn raw examples into module inputs and a token map.
-
-        Args:
-            raw: Examples, or their inputs alone as an array [sample, ...].
-
-        Raises:
-            ClsightError: If the array does not fit the model: shape, dtype, NaN, no sample.
-        """
-        return self.preparation(raw if isinstance(raw, Examples) else Examples(raw))
-
-    def reseed(self, seed: int | None = None) -> None:
-        """Start the draws of a random [CLS] anew, so that the next forward pass can be repeated."""
-        if isinstance(self.module, ClassificationTransformer):
-            self.module.reseed(seed)
+_TAKES: dict[str, Takes] = {"token": "token_ids", "patch": "image", "linear": "series", "none": "series"}
+_KIND: dict[str, TokenKind] = {"token": "word", "patch": "patch", "linear": "step", "none": "step"}
 
 
-def load(path: str | Path) -> Subject:
-    """Load a model folder that clsight wrote.
-
-    Args:
-        path: The folder, such as `sample_models_dir() / "digits-learned"`.
-
-    Returns:
-        The model in eval mode on the CPU, with its examples and its provenance.
+def read_own_folder(folder: Path) -> Subject:
+    """Return the subject in a folder that clsight wrote.
 
     Raises:
         CheckpointError: If there is no such folder, it is not clsight's, or a file in it is broken.
-
-    Example:
-        >>> subject = load(sample_models_dir() / "digits-learned")
-        >>> subject.strategy, subject.cls_index, len(subject.examples)
-        ('learned', 0, 20)
     """
-    checkpoint = read_model(path)
-    folder = Path(path)
+    checkpoint = read_model(folder)
     subject = as_subject(
         checkpoint.model,
         name=folder.resolve().name,
@@ -110,7 +53,7 @@ def as_subject(
         classes: A name per class; by default the class numbers.
         examples: Examples that fit the model.
     """
-    config = model.config
+    config, vector = model.config, getattr(model.cls_token, "vector", None)
     return Subject(
         module=model.eval(),
         name=name,
@@ -121,6 +64,11 @@ def as_subject(
         examples=examples,
         provenance={"format": "in memory", "torch": torch.__version__},
         preparation=preparation_for(model),
+        takes=_TAKES[config.embedding],
+        token_kinds=("cls", _KIND[config.embedding])
+        if model.cls_token.in_sequence
+        else (_KIND[config.embedding],),
+        cls_vector=ClsVector(vector) if isinstance(vector, torch.Tensor) else None,
     )
 
 
@@ -130,7 +78,7 @@ def sample_models_dir() -> Path:
     Raises:
         CheckpointError: If the installation has none.
     """
-    package = Path(__file__).resolve().parent
+    package = Path(__file__).resolve().parents[1]
     candidates = (package / "sample_models", package.parents[1] / "sample_models")
     for folder in candidates:
         if any(folder.glob(f"*/{CONFIG_FILE}")):

@@ -1,0 +1,97 @@
+"""Which format is this model in, and who reads it? `clsight.load`."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+
+from clsight.checkpoints import as_path
+from clsight.errors import CheckpointError, did_you_mean
+from clsight.loading.options import Activation, Norm, Options
+from clsight.loading.own_folder import read_own_folder
+from clsight.loading.subject import Subject
+
+
+@dataclass(frozen=True)
+class Format:
+    """One way in which models are stored.
+
+    Attributes:
+        name: As a message names it, such as "a transformers folder".
+        recognizes: Tells from the names and the first bytes of files whether a path is in this format.
+        read: Makes the subject.
+        options: The options that this format takes.
+    """
+
+    name: str
+    recognizes: Callable[[Path, Options], bool]
+    read: Callable[[Path, Options], Subject]
+    options: frozenset[str] = frozenset()
+
+
+FORMATS: tuple[Format, ...] = (
+    Format("a clsight folder", lambda path, options: True, lambda path, options: read_own_folder(path)),
+)
+"""Asked in order; the first that recognizes a path reads it."""
+
+
+def load(
+    path: str | Path,
+    *,
+    architecture: str | None = None,
+    heads: int | None = None,
+    norm: Norm | None = None,
+    activation: Activation | None = None,
+    cls_index: int | None = None,
+    factory: Callable[[], nn.Module] | nn.Module | None = None,
+) -> Subject:
+    """Load a model from a file or folder on this machine; no code from the files runs.
+
+    Args:
+        path: A folder that clsight wrote, such as `sample_models_dir() / "digits-learned"`.
+        architecture: `library:name` of the model that the weights belong to.
+        heads: Attention heads per layer, where the file does not say.
+        norm: `pre` or `post`, where the file does not say.
+        activation: `relu` or `gelu`, where the file does not say.
+        cls_index: Position of [CLS] in the sequence that the encoder sees; by default what the format says.
+        factory: What makes the module that the weights belong to, or the module itself.
+
+    Returns:
+        The model in eval mode on the CPU, with its examples and its provenance.
+
+    Raises:
+        CheckpointError: If there is no such path, it is in no known format, a file in it is broken, or an
+            option does not go with the format.
+
+    Example:
+        >>> from clsight import sample_models_dir
+        >>> subject = load(sample_models_dir() / "digits-learned")
+        >>> subject.strategy, subject.cls_index, len(subject.examples)
+        ('learned', 0, 20)
+    """
+    options = Options(
+        architecture=architecture,
+        heads=heads,
+        norm=norm,
+        activation=activation,
+        cls_index=cls_index,
+        factory=factory,
+    )
+    where = as_path(path)
+    chosen = next(form for form in FORMATS if form.recognizes(where, options))
+    _check_options(where, chosen, options)
+    return chosen.read(where, options)
+
+
+def _check_options(path: Path, chosen: Format, options: Options) -> None:
+    """Refuse what is stated in vain, rather than ignore it."""
+    for name, value in options.stated().items():
+        if name not in chosen.options:
+            raise CheckpointError(
+                name,
+                expected=f"no such option for {chosen.name}",
+                got=f"{name}={value!r}",
+                where=f"Loading {path}",
+                next_step=did_you_mean(name, chosen.options) if chosen.options else "Leave it out",
+            )
