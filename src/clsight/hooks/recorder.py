@@ -128,7 +128,7 @@ class Recorder:
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            stack.enter_context(_lock_of(self.module))
+            stack.enter_context(lock_of(self.module))
             stack.enter_context(_uncompiled(self.module))
             stack.enter_context(self._path)
             before = self.module.register_forward_pre_hook(self._before, with_kwargs=True)
@@ -191,7 +191,8 @@ def _original(module: nn.Module) -> nn.Module:
     return original
 
 
-def _lock_of(module: nn.Module) -> RLock:
+def lock_of(module: nn.Module) -> RLock:
+    """Return the lock that a thread holds while it watches or changes this module."""
     with _locks_guard:
         return _locks.setdefault(module, RLock())
 
