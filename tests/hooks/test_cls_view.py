@@ -8,9 +8,11 @@ import pytest
 import torch
 
 import reference
-from clsight.hooks import cls_view
-from clsight.hooks.cls_view import score_blocks, view_cls
+from clsight.hooks import scores as scores_module
+from clsight.hooks.cls_view import view_cls
 from clsight.hooks.operations import AttentionCall
+from clsight.hooks.positions import Position
+from clsight.hooks.scores import score_blocks
 
 SAMPLES, HEADS, TOKENS, WIDTH, VALUE_WIDTH = 2, 6, 13, 5, 4
 CLS = torch.tensor([0, 3])
@@ -83,7 +85,7 @@ def with_log_sum_exp(call):
 @pytest.mark.parametrize("known", [True, False], ids=["log-sum-exp", "blocks"])
 def test_row_and_column_equal_dense_attention(mask, groups, known):
     call = real_call(masks()[mask], groups=groups)
-    view = view_cls(with_log_sum_exp(call) if known else call, CLS)
+    view = view_cls(with_log_sum_exp(call) if known else call, Position(CLS))
     dense = dense_weights(call)
     for sample, position in enumerate(CLS):
         np.testing.assert_allclose(view.row[sample], dense[sample, :, position], atol=1e-12)
@@ -96,7 +98,7 @@ def test_row_and_column_equal_dense_attention(mask, groups, known):
 @pytest.mark.parametrize("scale", [None, 0.3])
 def test_causal_call_equals_dense_attention(known, scale):
     call = real_call(None, is_causal=True, scale=scale)
-    view = view_cls(with_log_sum_exp(call) if known else call, CLS)
+    view = view_cls(with_log_sum_exp(call) if known else call, Position(CLS))
     dense = dense_weights(call)
     for sample, position in enumerate(CLS):
         np.testing.assert_allclose(view.row[sample], dense[sample, :, position], atol=1e-12)
@@ -107,7 +109,7 @@ def test_query_that_may_see_nothing_has_zero_weights():
     mask = torch.ones(SAMPLES, 1, TOKENS, TOKENS, dtype=torch.bool)
     mask[0, :, 0] = False
     call = real_call(mask)
-    view = view_cls(call, CLS)
+    view = view_cls(call, Position(CLS))
     assert (view.row[0] == 0).all()
     assert (view.column[0, :, 0] == 0).all()
     assert view.output_error[0] == 0
@@ -118,7 +120,7 @@ def test_blocks_cover_every_query_once(monkeypatch):
     call = real_call(None)
     whole = torch.cat(list(score_blocks(call)), dim=2)
     row_bytes = SAMPLES * HEADS * TOKENS * 8
-    monkeypatch.setattr(cls_view, "_BLOCK_BYTES", row_bytes * 4)
+    monkeypatch.setattr(scores_module, "_BLOCK_BYTES", row_bytes * 4)
     blocks = list(score_blocks(call))
     assert [block.shape[2] for block in blocks] == [4, 4, 4, 1]
     torch.testing.assert_close(torch.cat(blocks, dim=2), whole)
@@ -133,7 +135,7 @@ def test_head_whose_rounding_would_show_is_streamed_and_no_other(mask):
         query, call.key, call.value, attn_mask=call.mask
     )
     saturated = with_log_sum_exp(replace(call, query=query, output=output))
-    view = view_cls(saturated, CLS)
+    view = view_cls(saturated, Position(CLS))
     assert view.kernel == f", 1 of {SAMPLES * HEADS} heads in blocks"
     dense = dense_weights(saturated)
     for sample, position in enumerate(CLS):
@@ -143,7 +145,7 @@ def test_head_whose_rounding_would_show_is_streamed_and_no_other(mask):
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_is_computed_in_float32(dtype):
     call = real_call(None, dtype=dtype)
-    view = view_cls(call, CLS)
+    view = view_cls(call, Position(CLS))
     assert view.row.dtype == view.column.dtype == torch.float32
     dense = dense_weights(call)  # of the half-precision queries and keys, which are exact in float64
     for sample, position in enumerate(CLS):
@@ -159,7 +161,7 @@ def test_error_of_the_kernel_does_not_reach_the_column():
 
 
 def column_error(call):
-    column, dense = view_cls(call, CLS).column.numpy(), dense_weights(call)
+    column, dense = view_cls(call, Position(CLS)).column.numpy(), dense_weights(call)
     return max(np.abs(column[sample] - dense[sample, :, :, cls]).max() for sample, cls in enumerate(CLS))
 
 
@@ -167,7 +169,7 @@ def test_explicit_scores_are_used_as_they_are():
     call = real_call(None)
     scores = torch.cat(list(score_blocks(call)), dim=2) + torch.randn(1, HEADS, TOKENS, TOKENS).double()
     weights = torch.softmax(scores, dim=-1)
-    view = view_cls(replace(call, scores=scores, output=weights @ call.value), CLS)
+    view = view_cls(replace(call, scores=scores, output=weights @ call.value), Position(CLS))
     torch.testing.assert_close(view.row[1], weights[1, :, 3])
     torch.testing.assert_close(view.column[1], weights[1, :, :, 3])
     assert view.output_error.max() < 1e-12

@@ -5,16 +5,23 @@ query against the CLS key, with the log-sum-exp of the kernel that ran; without 
 of queries. Both are compared at once with what the operation itself gave.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from clsight.hooks.operations import AttentionCall, split, unfold_mask
+from clsight.hooks.positions import Position
+from clsight.hooks.products import product
+from clsight.hooks.scores import (
+    cls_key_scores,
+    may_be_masked,
+    per_query_head,
+    query_scores,
+    score_blocks,
+    softmax_or_zero,
+)
 
-_BLOCK_BYTES = 32 * 2**20
-_BATCHED_BYTES = 2 * 2**20
 _BLURRED = 2.5e-7
 _BLURRED_HALF = 5e-6
 _MASK_LIKE = -6e4  # float16's lowest is -65,504
@@ -51,146 +58,91 @@ class ClsView:
     kernel: str
 
 
-def view_cls(call: AttentionCall, cls_index: Tensor) -> ClsView:
+def view_cls(call: AttentionCall, position: Position) -> ClsView:
     """Return what CLS attends to and who attends to CLS in one attention call.
 
     Args:
         call: The operation, in canonical layout.
-        cls_index: `[sample]`, int64, the position of CLS among the queries, 0 ≤ index < queries.
+        position: Where CLS stands among the keys.
     """
     with torch.no_grad(), torch.autocast(call.query.device.type, enabled=False):
         if call.is_class_attention:
-            return _view_class_attention(call, cls_index)
-        queries = torch.stack([cls_index, *_checked_queries(call, cls_index)], dim=1)
-        row_scores = query_scores(call, queries)
-        rows = softmax_or_zero(row_scores)
-        column_scores = _cls_key_scores(call, cls_index)
-        column, how = _column(call, column_scores, cls_index)
+            return _view_class_attention(call, position)
+        chosen = position.with_checked(call.queries)
+        row_scores = query_scores(call, chosen)
+        rows = _softmax(call, row_scores)
+        column_scores = cls_key_scores(call, position)
+        column, how = _column(call, column_scores, position)
         row = rows[:, :, 0]
+        of_row, of_column = _largest(call, row_scores[:, :, 0], row), _largest(call, column_scores, column)
+        extra = call.extra_keys
         return ClsView(
             row=row,
-            column=torch.nn.functional.pad(column, (0, call.extra_keys), value=float("nan")),
-            query=at(call.query.detach(), cls_index),
-            key=at(per_query_head(call.key.detach(), call.heads), cls_index),
-            value=at(per_query_head(call.value.detach(), call.heads), cls_index),
-            output_error=_output_error(call, row, cls_index),
-            column_error=_column_error(column, rows, queries),
-            largest_score=torch.maximum(_largest(row_scores[:, :, 0], row), _largest(column_scores, column)),
+            column=torch.nn.functional.pad(column, (0, extra), value=float("nan")) if extra else column,
+            query=position.at(call.query.detach()),
+            key=per_query_head(position.at(call.key.detach()), call.heads),
+            value=per_query_head(position.at(call.value.detach()), call.heads),
+            output_error=_output_error(call, row, position),
+            column_error=_column_error(column, rows, chosen, position),
+            largest_score=torch.maximum(of_row, of_column),
             kernel=f"{call.kernel}{how}",
         )
 
 
-def _view_class_attention(call: AttentionCall, cls_index: Tensor) -> ClsView:
+def _view_class_attention(call: AttentionCall, position: Position) -> ClsView:
     """Return the view where CLS alone asks: a row, and of the column only what CLS puts on itself."""
-    only = torch.zeros_like(cls_index)
-    scores = query_scores(call, only[:, None])[:, :, 0]
+    only = Position.first_of(position.index)
+    scores = query_scores(call, position.index.new_zeros(1))[:, :, 0]
     row = softmax_or_zero(scores)
     itself = torch.zeros_like(row, dtype=torch.bool)
-    itself[torch.arange(call.samples, device=row.device), :, cls_index] = True
+    itself[torch.arange(call.samples, device=row.device), :, position.index] = True
     return ClsView(
         row=row,
         column=row.masked_fill(~itself, float("nan")),
-        query=at(call.query.detach(), only),
-        key=at(per_query_head(call.key.detach(), call.heads), cls_index),
-        value=at(per_query_head(call.value.detach(), call.heads), cls_index),
+        query=only.at(call.query.detach()),
+        key=per_query_head(position.at(call.key.detach()), call.heads),
+        value=per_query_head(position.at(call.value.detach()), call.heads),
         output_error=_output_error(call, row, only),
         column_error=torch.zeros(call.samples, dtype=row.dtype, device=row.device),
-        largest_score=_largest(scores, row),
+        largest_score=_largest(call, scores, row),
         kernel=f"{call.kernel}, CLS is the only query",
     )
 
 
-def at(tensor: Tensor, index: Tensor) -> Tensor:
-    """Return `tensor[sample, :, index[sample]]`: `[sample, head, token, …]` to `[sample, head, …]`."""
-    return tensor[torch.arange(tensor.shape[0], device=tensor.device), :, index]
+def _softmax(call: AttentionCall, scores: Tensor) -> Tensor:
+    return softmax_or_zero(scores) if may_be_masked(call) else torch.softmax(scores, dim=-1)
 
 
-def per_query_head(tensor: Tensor, heads: int) -> Tensor:
-    """Return grouped key or value heads repeated so that there is one per query head."""
-    return tensor if tensor.shape[1] == heads else tensor.repeat_interleave(heads // tensor.shape[1], dim=1)
-
-
-def rows_at(tensor: Tensor, index: Tensor) -> Tensor:
-    """Return `tensor[sample, :, index[sample, chosen]]`: `[sample, head, token, …]` to `[…, chosen, …]`."""
-    samples = torch.arange(tensor.shape[0], device=tensor.device)
-    return tensor[samples[:, None], :, index].transpose(1, 2)
-
-
-def query_scores(call: AttentionCall, index: Tensor) -> Tensor:
-    """Return the scaled and masked scores of a few queries: `[sample, head, chosen, key]`.
-
-    Args:
-        call: The attention call.
-        index: `[sample, chosen]`, positions of the queries.
-    """
-    if call.scores is not None:
-        return rows_at(call.scores, index).to(call.dtype)
-    query = split(rows_at(call.query, index).to(call.dtype), 1, call.key.shape[1])
-    key = call.key[:, :, None].to(call.dtype)
-    if key.nbytes * index.shape[1] <= _BATCHED_BYTES:
-        scores = (key[:, :, :, None] * query[..., None, :]).sum(-1)
-    else:  # one query at a time holds one copy of the keys
-        scores = torch.stack([(key * one[..., None, :]).sum(-1) for one in query.unbind(3)], dim=3)
-    scores = scores.flatten(1, 2) * call.scale
-    if call.mask is not None:
-        scores = _masked(scores, rows_at(_full_mask(call), index))
-    if call.is_causal:
-        later = torch.arange(call.keys, device=scores.device) > index[:, :, None]
-        scores = scores.masked_fill(later[:, None], float("-inf"))
-    return scores
-
-
-def _cls_key_scores(call: AttentionCall, cls_index: Tensor) -> Tensor:
-    """Return the scaled and masked scores of every query against the CLS key: `[sample, head, query]`."""
-    if call.scores is not None:
-        return at(call.scores.transpose(2, 3), cls_index).to(call.dtype)
-    key = at(call.key, cls_index).to(call.dtype)
-    queries = split(call.query, 1, call.key.shape[1]).to(call.dtype)
-    scores = (queries * key[:, :, None, None]).sum(-1).flatten(1, 2) * call.scale
-    if call.mask is not None:
-        scores = _masked(scores, at(_full_mask(call).transpose(2, 3), cls_index))
-    if call.is_causal:
-        earlier = torch.arange(call.queries, device=scores.device) < cls_index[:, None]
-        scores = scores.masked_fill(earlier[:, None], float("-inf"))
-    return scores
-
-
-def _full_mask(call: AttentionCall) -> Tensor:
-    """The mask as a view of `[sample, head, query, key]`; nothing is copied."""
-    assert call.mask is not None
-    mask = unfold_mask(call.mask.detach(), samples=call.samples, heads=call.heads)
-    return mask.expand(call.samples, call.heads, call.queries, call.keys)
-
-
-def _masked(scores: Tensor, mask: Tensor) -> Tensor:
-    """Apply a boolean (True = may attend) or additive mask of the same shape."""
-    if mask.dtype == torch.bool:
-        return scores.masked_fill(~mask, float("-inf"))
-    return scores + mask.to(scores.dtype)
-
-
-def softmax_or_zero(scores: Tensor) -> Tensor:
-    """Return the softmax over the last dimension; zero where every score is −inf, as fused kernels do."""
-    nothing_to_see = torch.isneginf(scores).all(-1, keepdim=True)
-    return torch.softmax(scores, dim=-1).masked_fill(nothing_to_see, 0.0)
-
-
-def _column(call: AttentionCall, scores: Tensor, cls_index: Tensor) -> tuple[Tensor, str]:
+def _column(call: AttentionCall, scores: Tensor, position: Position) -> tuple[Tensor, str]:
     """Return the weights that every query puts on CLS, `[sample, head, query]`, and how they were made."""
     if call.scores is not None:
-        return _column_in_blocks(call, cls_index), ""
+        return _column_in_blocks(call, position), ""
     if call.log_sum_exp is None:
-        return _column_in_blocks(call, cls_index), ", column in blocks"
-    weights = torch.exp(scores - call.log_sum_exp.to(call.dtype)).masked_fill(torch.isneginf(scores), 0.0)
-    if call.dtype == torch.float64:
+        return _column_in_blocks(call, position), ", column in blocks"
+    weights = torch.exp(scores - call.log_sum_exp.to(call.dtype))
+    if may_be_masked(call):
+        weights.masked_fill_(torch.isneginf(scores), 0.0)
+    if call.dtype == torch.float64 or _is_sharp(call, weights):
         return weights, ""
     blurred = _blurred_heads(call, weights, scores)
     if not bool(blurred.any()):
         return weights, ""
     chosen = _heads_as_samples(call, blurred)
     samples = torch.nonzero(blurred)[:, 0]
-    weights[blurred] = _column_in_blocks(chosen, cls_index[samples])[:, 0]
+    weights[blurred] = _column_in_blocks(chosen, Position(position.index[samples]))[:, 0]
     return weights, f", {int(blurred.sum())} of {blurred.numel()} heads in blocks"
+
+
+def _is_sharp(call: AttentionCall, weights: Tensor) -> bool:
+    """Tell by a bound that is quick to compute whether no head is blurred.
+
+    A score lies ln(1 / weight) below its log-sum-exp, and weight · ln(1 / weight) is at most 1 / e; so weight
+    times the larger of the two is at most weight · |log-sum-exp| + 1 / e.
+    """
+    if call.log_sum_exp_error or call.log_sum_exp is None:
+        return False
+    largest = float((weights * call.log_sum_exp).abs_().amax()) + 0.37
+    return largest * 2.0**-24 <= _BLURRED
 
 
 def _blurred_heads(call: AttentionCall, weights: Tensor, scores: Tensor) -> Tensor:
@@ -225,68 +177,46 @@ def _chosen_mask(call: AttentionCall, samples: Tensor, heads: Tensor) -> Tensor:
     return mask[samples * (mask.shape[0] > 1), heads * (mask.shape[1] > 1)][:, None]
 
 
-def _column_in_blocks(call: AttentionCall, cls_index: Tensor) -> Tensor:
+def _column_in_blocks(call: AttentionCall, position: Position) -> Tensor:
     """Return the column `[sample, head, query]`, streamed in O(block · keys) memory."""
-    columns = [at(softmax_or_zero(scores).transpose(2, 3), cls_index) for scores in score_blocks(call)]
+    columns = [position.at(_softmax(call, scores).transpose(2, 3)) for scores in score_blocks(call)]
     return torch.cat(columns, dim=-1)
 
 
-def score_blocks(call: AttentionCall) -> Iterator[Tensor]:
-    """Yield the scaled and masked scores of consecutive blocks of queries: `[sample, head, block, key]`."""
-    row_bytes = call.samples * call.heads * call.keys * call.dtype.itemsize
-    size = max(1, _BLOCK_BYTES // max(1, row_bytes))
-    keys = per_query_head(call.key, call.heads).to(call.dtype).transpose(2, 3)
-    for start in range(0, call.queries, size):
-        block = slice(start, start + size)
-        if call.scores is not None:
-            yield call.scores[:, :, block].to(call.dtype)
-            continue
-        scores = (call.query[:, :, block].to(call.dtype) @ keys) * call.scale
-        if call.mask is not None:
-            scores = _masked(scores, _full_mask(call)[:, :, block])
-        if call.is_causal:
-            positions = torch.arange(start, start + scores.shape[2], device=scores.device)
-            later = torch.arange(call.keys, device=scores.device) > positions[:, None]
-            scores = scores.masked_fill(later, float("-inf"))
-        yield scores
-
-
-def _output_error(call: AttentionCall, row: Tensor, cls_index: Tensor) -> Tensor:
+def _output_error(call: AttentionCall, row: Tensor, position: Position) -> Tensor:
     """Return how far `row · value` is from what the operation gave at CLS: `[sample]`."""
     if call.has_dropout:
         return torch.full((call.samples,), float("nan"), dtype=call.dtype, device=row.device)
     value = call.value.to(call.dtype)
     weights = split(row, 1, value.shape[1])
-    expected = (weights[..., None] * value[:, :, None]).sum(-2).flatten(1, 2)
+    expected = product(weights, value).flatten(1, 2)
     size = (weights * torch.linalg.vector_norm(value, dim=-1)[:, :, None]).sum(-1).flatten(1, 2)
-    error = torch.linalg.vector_norm(at(call.output, cls_index).to(call.dtype) - expected, dim=-1)
+    error = torch.linalg.vector_norm(position.at(call.output).to(call.dtype) - expected, dim=-1)
     return torch.where(error == 0, 0.0, error / size).amax(-1)
 
 
-def _checked_queries(call: AttentionCall, cls_index: Tensor) -> list[Tensor]:
-    """Return the positions of the queries whose rows are computed whole, `[sample]` each."""
-    positions = sorted({call.queries // 3, 2 * call.queries // 3})
-    return [torch.full_like(cls_index, position) for position in positions]
-
-
-def _column_error(column: Tensor, rows: Tensor, queries: Tensor) -> Tensor:
+def _column_error(column: Tensor, rows: Tensor, chosen: Tensor, position: Position) -> Tensor:
     """Return how far the column is from what whole rows put on CLS: `[sample]`.
 
     Args:
         column: `[sample, head, query]`.
         rows: `[sample, head, chosen, key]`, CLS first.
-        queries: `[sample, chosen]`, their positions, CLS first.
+        chosen: `[chosen]` or `[sample, chosen]`, their positions.
+        position: Where CLS stands.
     """
-    heads, chosen = rows.shape[1:3]
-    in_column = column.gather(2, queries[:, None].expand(-1, heads, -1))
-    in_rows = rows.gather(3, queries[:, :1, None, None].expand(-1, heads, chosen, 1)).squeeze(3)
-    return (in_column - in_rows).abs().flatten(1).amax(-1)
+    in_rows = position.at(rows.transpose(2, 3))
+    if chosen.dim() == 1:
+        in_column = column.index_select(2, chosen)
+    else:
+        in_column = column.gather(2, chosen[:, None].expand(-1, column.shape[1], -1))
+    return (in_column - in_rows).abs().amax((1, 2))
 
 
-def _largest(scores: Tensor, weights: Tensor) -> Tensor:
+def _largest(call: AttentionCall, scores: Tensor, weights: Tensor) -> Tensor:
     """Return the largest absolute score that carries weight, `[sample]`; NaN stays NaN.
 
     Scores that a model masks with a large negative number must not widen the tolerance.
     """
-    masked = (weights == 0) | (scores < _MASK_LIKE)
-    return scores.masked_fill(masked, 0.0).abs().flatten(1).amax(-1)
+    if may_be_masked(call):
+        scores = scores.masked_fill((weights == 0) | (scores < _MASK_LIKE), 0.0)
+    return scores.abs().amax((1, 2))

@@ -10,6 +10,7 @@ from torch import Tensor
 from clsight.hooks.assembly import Layer
 from clsight.hooks.gradient import Target, row_gradients, target_of
 from clsight.hooks.mixing import received_weight, roll_out
+from clsight.hooks.positions import Position
 from clsight.hooks.residual import ResidualStream
 
 WEIGHTS = ("sample", "layer", "head", "token")
@@ -36,7 +37,7 @@ class Finished:
     Attributes:
         layers: The layers that hold CLS, in order.
         names: A name per layer.
-        cls_index: `[sample]`, position of CLS.
+        position: Where CLS stands.
         token_mask: `[sample, key]`, True = real token.
         stream: CLS between blocks.
         output: What the module returned.
@@ -46,7 +47,7 @@ class Finished:
 
     layers: list[Layer]
     names: list[str]
-    cls_index: Tensor
+    position: Position
     token_mask: Tensor
     stream: ResidualStream
     output: Any
@@ -97,7 +98,7 @@ def _hidden(finished: Finished, extras: Extras) -> None:
 
 def _rollout(finished: Finished, extras: Extras) -> None:
     calls = [layer.call for layer in finished.layers if layer.call is not None]
-    extras.variables["rollout"] = (("sample", "token"), roll_out(calls, finished.cls_index))
+    extras.variables["rollout"] = (("sample", "token"), roll_out(calls, finished.position))
 
 
 def _received(finished: Finished, extras: Extras) -> None:

@@ -10,14 +10,16 @@ from torch import Tensor, nn
 from clsight.errors import CaptureError
 from clsight.hooks.assembly import ForwardPass, Layer
 from clsight.hooks.calls import attended_keys, find_logits, fit_token_mask, resolve_cls_index
-from clsight.hooks.cls_view import per_query_head, view_cls
+from clsight.hooks.cls_view import view_cls
 from clsight.hooks.extras import Finished, make_extras
 from clsight.hooks.gradient import Target, tap
 from clsight.hooks.layers import layer_names
 from clsight.hooks.mixing import without_values
 from clsight.hooks.operations import AttentionCall, Skipped
+from clsight.hooks.positions import Position
 from clsight.hooks.projection import ProjectionFinder
 from clsight.hooks.residual import ResidualStream
+from clsight.hooks.scores import per_query_head
 from clsight.hooks.selection import is_inside, no_such_module, select_layers
 from clsight.hooks.self_check import check_logits, check_view, dropout_notes, mask_notes
 
@@ -61,7 +63,7 @@ class Forward:
         self._layers: list[Layer] = []
         self._skipped: list[tuple[tuple[str, ...], str]] = []
         self._outside: set[str] = set()
-        self._positions: dict[int, Tensor] = {}
+        self._positions: dict[int, Position] = {}
         self._attended: dict[int, Tensor] = {}
         self._finder: ProjectionFinder | None = None
         self._stream = ResidualStream()
@@ -75,7 +77,7 @@ class Forward:
             self._skipped.append((path, call.reason))
             return
         if call.tokens not in self._positions:
-            self._positions[call.tokens] = resolve_cls_index(self._settings.cls_index, call)
+            self._positions[call.tokens] = Position(resolve_cls_index(self._settings.cls_index, call))
             self._attended[call.tokens] = attended_keys(call)
         position = self._positions[call.tokens]
         layer = Layer.of(call, view_cls(call, position), path)
@@ -83,7 +85,7 @@ class Forward:
         self._layers.append(layer)
         self._finder = ProjectionFinder(call, position)
 
-    def _keep_more(self, layer: Layer, call: AttentionCall, position: Tensor) -> None:
+    def _keep_more(self, layer: Layer, call: AttentionCall, position: Position) -> None:
         """Hold on to what `keep` asks for."""
         keep = self._settings.keep
         if "keys_values" in keep:
@@ -99,7 +101,7 @@ class Forward:
         if "hidden" in self._settings.keep and self._layers and name in self._layers[-1].path:
             tokens = self._layers[-1].tokens
             position = self._positions[tokens]
-            self._stream.on_leave(name, inputs, output, tokens=tokens, cls_index=position)
+            self._stream.on_leave(name, inputs, output, tokens=tokens, position=position)
 
     def on_linear(self, features: Tensor, weight: Tensor, receivers: Callable[[], list[nn.Module]]) -> None:
         """Look at one linear map: it may be the output projection of the last attention call.
@@ -142,7 +144,7 @@ class Forward:
             check_view(layer.view, layer=name, dtype=layer.coarsest_dtype)
         position = self._positions[layers[0].tokens]
         mask, of_mask = self._token_mask(layers[0], stated_mask)
-        logits, why_no_logits = self._logits(output, len(position))
+        logits, why_no_logits = self._logits(output, len(position.index))
         check_logits(logits)
         finished = Finished(
             layers, names, position, mask, self._stream, output, logits, self._settings.target
@@ -152,7 +154,7 @@ class Forward:
         return ForwardPass(
             layers=layers,
             names=names,
-            cls_index=position,
+            cls_index=position.index,
             token_mask=mask,
             logits=logits,
             extras=extras.variables,
@@ -190,7 +192,7 @@ class Forward:
             mask.to(attended.device, torch.bool),
             samples=len(attended),
             tokens=layer.tokens,
-            cls_index=self._positions[layer.tokens] if given is None else None,
+            cls_index=self._positions[layer.tokens].index if given is None else None,
         )
         added = layer.tokens - mask.shape[1]
         notes = (

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from clsight.errors import CaptureError
-from clsight.hooks.cls_view import at
 from clsight.hooks.operations import AttentionCall, split
+from clsight.hooks.positions import Position
 
 Target = int | Sequence[int] | Tensor | Callable[[Any], Tensor]
 
@@ -23,23 +23,23 @@ class Tap:
 
     call: AttentionCall
     raw_output: Tensor
-    cls_index: Tensor
+    position: Position
 
     def row_gradient(self, of_output: Tensor) -> Tensor:
         """Return ∂target/∂row, `[sample, head, key]`, from ∂target/∂output in the operation's own layout."""
         call = self.call
-        position = torch.zeros_like(self.cls_index) if call.is_class_attention else self.cls_index
-        at_cls = at(call.in_canonical_layout(of_output.detach()), position).to(call.dtype)
+        position = Position.first_of(self.position.index) if call.is_class_attention else self.position
+        at_cls = position.at(call.in_canonical_layout(of_output.detach())).to(call.dtype)
         value = call.value.detach().to(call.dtype)
         return (split(at_cls, 1, value.shape[1])[..., None, :] * value[:, :, None]).sum(-1).flatten(1, 2)
 
 
-def tap(call: AttentionCall, cls_index: Tensor) -> Tap:
+def tap(call: AttentionCall, position: Position) -> Tap:
     """Return the place to read the gradient of a call, whose output then takes part in the graph."""
     raw_output = call.output if call.raw_output is None else call.raw_output
     if not raw_output.requires_grad:
         raw_output.requires_grad_()
-    return Tap(call, raw_output, cls_index)
+    return Tap(call, raw_output, position)
 
 
 def row_gradients(taps: Sequence[Tap], target: Tensor) -> list[Tensor]:

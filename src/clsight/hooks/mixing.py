@@ -11,8 +11,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from clsight.hooks.cls_view import query_scores, score_blocks, softmax_or_zero
 from clsight.hooks.operations import AttentionCall
+from clsight.hooks.positions import Position
+from clsight.hooks.scores import query_scores, score_blocks, softmax_or_zero
 
 
 def without_values(call: AttentionCall) -> AttentionCall:
@@ -63,7 +64,7 @@ def _weight_blocks(call: AttentionCall) -> Iterator[Tensor]:
         start = stop
 
 
-def roll_out(calls: Sequence[AttentionCall], cls_index: Tensor) -> Tensor:
+def roll_out(calls: Sequence[AttentionCall], position: Position) -> Tensor:
     """Return the attention of CLS through all layers, `[sample, token]`, in [0, 1], summing to 1.
 
     R = Π_l (½ I + ½ mean over heads of A_l), its CLS row, from the last layer down. The residual counts one
@@ -71,17 +72,17 @@ def roll_out(calls: Sequence[AttentionCall], cls_index: Tensor) -> Tensor:
 
     Args:
         calls: One per layer, first layer first, as `without_values` gives them.
-        cls_index: `[sample]`, position of CLS.
+        position: Where CLS stands.
     """
     last = calls[-1]
     share = torch.zeros(last.samples, last.keys, dtype=last.dtype, device=last.query.device)
-    share[torch.arange(last.samples, device=share.device), cls_index] = 1.0
+    share[torch.arange(last.samples, device=share.device), position.index] = 1.0
     for call in reversed(calls):
-        share = _one_layer_down(call, share, cls_index)
+        share = _one_layer_down(call, share, position)
     return share
 
 
-def _one_layer_down(call: AttentionCall, share: Tensor, cls_index: Tensor) -> Tensor:
+def _one_layer_down(call: AttentionCall, share: Tensor, position: Position) -> Tensor:
     """Return where the share of each token comes from, one layer below.
 
     Tokens without a query in this layer keep their whole share: extra keys, and all but CLS where CLS alone
@@ -89,9 +90,9 @@ def _one_layer_down(call: AttentionCall, share: Tensor, cls_index: Tensor) -> Te
     """
     asks = torch.zeros_like(share)
     if call.is_class_attention:
-        asks[torch.arange(call.samples, device=share.device), cls_index] = 1.0
+        asks[torch.arange(call.samples, device=share.device), position.index] = 1.0
         own = (share * asks).sum(-1)[:, None]
-        row = softmax_or_zero(query_scores(call, torch.zeros_like(cls_index)[:, None])[:, :, 0])
+        row = softmax_or_zero(query_scores(call, position.index.new_zeros(1))[:, :, 0])
         mixed = own * row.mean(1)
     else:
         asks[:, : call.queries] = 1.0

@@ -8,8 +8,9 @@ arXiv:2004.10102). Names of modules play no part.
 import torch
 from torch import Tensor, nn
 
-from clsight.hooks.cls_view import per_query_head
 from clsight.hooks.operations import AttentionCall, split
+from clsight.hooks.positions import Position
+from clsight.hooks.scores import per_query_head
 
 _NEXT_MAPS = 6
 _LINEAR = 2e-2  # half precision rounds what an adapter adds
@@ -18,14 +19,12 @@ _LINEAR = 2e-2  # half precision rounds what an adapter adds
 class ProjectionFinder:
     """Wait, after one attention call, for the linear map that reads its merged heads at CLS."""
 
-    def __init__(self, call: AttentionCall, cls_index: Tensor) -> None:
+    def __init__(self, call: AttentionCall, position: Position) -> None:
         self._value = call.value.detach()
         self._heads = call.heads
         self._tokens = call.queries
-        position = torch.zeros_like(cls_index) if call.is_class_attention else cls_index
-        samples = torch.arange(call.samples, device=cls_index.device)
-        self._cls_index = position
-        self._merged = call.output.detach()[samples, :, position].flatten(1)
+        self._position = Position.first_of(position.index) if call.is_class_attention else position
+        self._merged = self._position.at(call.output.detach()).flatten(1)
         self._maps_left = _NEXT_MAPS
 
     @property
@@ -99,7 +98,7 @@ class ProjectionFinder:
 
     def _cls_rows(self, features: Tensor) -> list[Tensor]:
         """Return what the features hold at CLS, `[sample, channel]`, in each layout that fits them."""
-        samples, index = self._merged.shape[0], self._cls_index
+        samples, index = self._merged.shape[0], self._position.index
         order = torch.arange(samples, device=index.device)
         if features.dim() == 2 and features.shape[0] == samples * self._tokens:
             return [features[index * samples + order], features[order * self._tokens + index]]

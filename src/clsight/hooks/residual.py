@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from clsight.hooks.calls import tensors_in
+from clsight.hooks.positions import Position
 
 
 @dataclass(frozen=True)
@@ -23,10 +24,10 @@ class ResidualStream:
     def __init__(self) -> None:
         self._passages: dict[str, list[Passage]] = {}
 
-    def on_leave(self, name: str, inputs: Any, output: Any, *, tokens: int, cls_index: Tensor) -> None:
+    def on_leave(self, name: str, inputs: Any, output: Any, *, tokens: int, position: Position) -> None:
         """Note what entered and left a module at CLS, where both are sequences of the same width."""
-        entering = _cls_states(inputs, tokens, cls_index)
-        leaving = _cls_states(output, tokens, cls_index)
+        entering = _cls_states(inputs, tokens, position.index)
+        leaving = _cls_states(output, tokens, position.index)
         if entering is not None and leaving is not None and entering.shape == leaving.shape:
             self._passages.setdefault(name, []).append(Passage(entering, leaving))
 

@@ -1,0 +1,43 @@
+"""Matrix products that are as exact as their dtype, and that copy no long sequence.
+
+Two things stand between `@` and that. A user may have allowed matrix products of float32 in fewer bits
+(TF32, bfloat16) for the whole process. And torch copies operands whose samples and heads lie apart in memory,
+as those of most models do.
+"""
+
+import torch
+from torch import Tensor
+
+_LARGE = 2**20
+_LARGE_SAMPLE = 2**17
+
+
+def product(left: Tensor, right: Tensor) -> Tensor:
+    """Return `left @ right`, `[sample, group, row, column]`, at least as exact as float32.
+
+    Args:
+        left: `[sample, group, row, inner]`, small.
+        right: `[sample, group, inner, column]`, of the same dtype.
+    """
+    if left.dtype == torch.float32 and _is_rounded(left.device.type):
+        return product(left.double(), right.double()).float()
+    if _would_be_copied(right):
+        return torch.stack([one @ other for one, other in zip(left, right, strict=True)])
+    return left @ right
+
+
+def _would_be_copied(tensor: Tensor) -> bool:
+    """Tell whether torch copies a large tensor to make its samples and groups one dimension."""
+    samples, groups = tensor.shape[:2]
+    if samples == 1 or tensor.nbytes <= _LARGE or tensor.nbytes // samples < _LARGE_SAMPLE:
+        return False
+    return groups > 1 and tensor.stride(0) != tensor.stride(1) * groups
+
+
+def _is_rounded(device: str) -> bool:
+    """Tell whether the user lets a device compute matrix products of float32 in fewer bits."""
+    backend = {"cuda": torch.backends.cuda, "cpu": torch.backends.mkldnn}.get(device)
+    setting = getattr(getattr(backend, "matmul", None), "fp32_precision", None)
+    if setting is None:  # torch before 2.9 has one setting for all
+        return torch.get_float32_matmul_precision() != "highest"
+    return setting not in ("ieee", "none")
