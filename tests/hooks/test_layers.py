@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from clsight.hooks.layers import ModulePath, layer_names
+from clsight.hooks.layers import ModulePath, layer_names, named_parts, where_raised
 
 
 def test_layer_name_is_the_shortest_path_of_its_own():
@@ -70,6 +70,43 @@ def test_path_survives_an_exception_that_the_model_catches():
         assert path.names == ()
 
 
+def test_modules_of_torch_that_hold_no_other_get_no_hooks():
+    layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+    with ModulePath(layer):
+        hooked = {name for name, part in layer.named_modules() if part._forward_hooks}
+    assert hooked == {"", "self_attn"}
+
+
+def test_own_module_without_submodules_is_hooked_also_if_it_extends_torchs():
+    class Attention(nn.Linear):
+        def forward(self, x):
+            seen.append(path.names)
+            return super().forward(x)
+
+    seen = []
+    with ModulePath(nn.Sequential(Attention(2, 2))) as path:
+        path._module(torch.zeros(1, 2))
+    assert seen == [("", "0")]
+
+
+def test_parts_are_named_without_the_wrappers_of_compiling():
+    inner = nn.Sequential(nn.Sequential(nn.ReLU()), nn.Linear(2, 2))
+    inner[0] = torch.compile(inner[0])
+    assert set(named_parts(inner)) == {"", "0", "0.0", "1"}
+    assert named_parts(inner)["0"] is inner.get_submodule("0._orig_mod")
+
+
+def test_exception_is_traced_to_the_innermost_submodule():
+    module = nn.Sequential(nn.Sequential(nn.Linear(2, 3)), nn.Linear(2, 3))
+    with pytest.raises(RuntimeError) as caught:
+        module(torch.zeros(1, 2))
+    assert where_raised(caught.value, module) == "1"
+    with pytest.raises(RuntimeError) as caught:
+        module(torch.zeros(1, 5))
+    assert where_raised(caught.value, module) == "0.0"
+    assert where_raised(ValueError("elsewhere"), module) == ""
+
+
 def test_leaving_removes_every_hook_after_an_error():
     module = nn.Sequential(nn.Linear(2, 3), nn.Linear(2, 3))
     with pytest.raises(RuntimeError), ModulePath(module):
@@ -88,6 +125,5 @@ def test_forward_after_a_failed_one_starts_anew():
     with ModulePath(module) as path:
         with pytest.raises(ValueError, match="planted"):
             module(torch.full((1,), torch.nan))
-        assert path.innermost == "0"
         module(torch.zeros(1))
         assert path.names == ()

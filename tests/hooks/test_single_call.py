@@ -334,7 +334,7 @@ def test_nan_weights_name_the_layer():
         encoder.layers[1].self_attn.in_proj_weight[0, 0] = float("nan")
     message = message_of(encoder, torch.randn(2, 5, 12))
     assert message.startswith(
-        "`layers.1`: expected finite attention scores at CLS, but got NaN in the scores."
+        "`layers.1`: expected finite attention scores at CLS, but got NaN or infinity in the scores."
     )
 
 

@@ -35,7 +35,7 @@ def test_tag_is_forgotten_with_its_tensor():
     tags = Tags()
     tags.set(torch.zeros(2, 3, 5), product())
     gc.collect()
-    assert not tags
+    assert not tags.entries
 
 
 def test_matrix_product_needs_a_batch():

@@ -1,4 +1,4 @@
-"""From the layers of one forward pass to a record: labeled arrays, checked before anyone sees them."""
+"""From the layers of one forward pass to a record: arrays at once, labels when the record is asked for."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -113,22 +113,56 @@ class ForwardPass:
     notes: list[str] = field(default_factory=list)
 
 
-def assemble(forward: ForwardPass, *, tokens: TokenMap | None, attributes: Mapping[str, Any]) -> xr.Dataset:
-    """Return the record of one forward pass (docs/record.md)."""
+@dataclass(frozen=True)
+class Arrays:
+    """What a forward pass gave, off its device and out of its graph; labels are added in `labeled`.
+
+    Attributes:
+        names: A unique name per layer.
+        variables: Name to dimensions and array.
+        cls_index: `[sample]`, position of CLS.
+        extra_keys: Keys at the end that are no tokens of the sequence.
+        attributes: What the record says of the capture.
+    """
+
+    names: list[str]
+    variables: dict[str, tuple[tuple[str, ...], NDArray[Any]]]
+    cls_index: NDArray[np.int64]
+    extra_keys: int
+    attributes: dict[str, Any]
+
+    def labeled(self, tokens: TokenMap | None, attributes: Mapping[str, Any]) -> xr.Dataset:
+        """Return the record (docs/record.md).
+
+        Args:
+            tokens: What each token is; None numbers them.
+            attributes: Further attributes, such as the model's name.
+        """
+        mask = self.variables["token_mask"][1]
+        tokens = tokens or _numbered_tokens(mask, self.cls_index, self.extra_keys)
+        return xr.Dataset(
+            self.variables,
+            coords=_coordinates(self, mask, tokens),
+            attrs={**self.attributes, **attributes},
+        )
+
+
+def assemble(forward: ForwardPass) -> Arrays:
+    """Return the arrays of one forward pass.
+
+    Raises:
+        CaptureError: If layers differ in shape.
+    """
     _check_same_shape(forward)
-    mask = _numpy(forward.token_mask)
+    mask = _numpy(forward.token_mask).copy()  # what the user gave may change later
     cls_index = _numpy(forward.cls_index)
     variables = _layer_variables(forward, mask)
     variables["token_mask"] = (("sample", "token"), mask)
     if forward.logits is not None:
-        variables["logits"] = (("sample", "class"), _numpy(forward.logits))
+        variables["logits"] = (("sample", "class"), _numpy(forward.logits).copy())
     variables.update({name: (dims, _numpy(tensor)) for name, (dims, tensor) in forward.extras.items()})
-    tokens = tokens or _numbered_tokens(mask, cls_index, forward.layers[0].extra_keys)
-    return xr.Dataset(
-        variables,
-        coords=_coordinates(forward, mask, tokens),
-        attrs=_attributes(forward, cls_index, attributes),
-    )
+    extra_keys = forward.layers[0].extra_keys
+    return Arrays(forward.names, variables, cls_index, extra_keys, _attributes(forward, cls_index))
 
 
 def _layer_variables(forward: ForwardPass, mask: NDArray[np.bool_]) -> dict[str, Any]:
@@ -138,18 +172,19 @@ def _layer_variables(forward: ForwardPass, mask: NDArray[np.bool_]) -> dict[str,
         return _numpy(torch.stack([getattr(layer.view, name) for layer in layers], dim=1))
 
     weights, vectors = ("sample", "layer", "head", "token"), ("sample", "layer", "head", "head_dim")
-    attended_by = np.where(mask[:, None, None], stack("column"), np.nan).astype(stack("column").dtype)
+    attended_by = stack("column")
+    if not mask.all():
+        np.copyto(attended_by, np.nan, where=~mask[:, None, None])
     variables: dict[str, Any] = {
         "attends_to": (weights, stack("row")),
         "attended_by": (weights, attended_by),
         "attention_error": (("sample", "layer"), np.maximum(stack("output_error"), stack("column_error"))),
     }
     for name in ("query", "key", "value") if forward.keeps_vectors else ():
-        vector = stack(name)
-        if vector.shape[-1] != stack("query").shape[-1]:
+        if getattr(layers[0].view, name).shape[-1] != layers[0].view.query.shape[-1]:
             forward.absent[name] = "its head width differs from the query's"
             continue
-        variables[name] = (vectors, vector)
+        variables[name] = (vectors, stack(name))
     missing = [name for name, layer in zip(forward.names, layers, strict=True) if layer.value_norm is None]
     if missing:
         forward.absent["value_norm"] = (
@@ -162,14 +197,14 @@ def _layer_variables(forward: ForwardPass, mask: NDArray[np.bool_]) -> dict[str,
     return variables
 
 
-def _coordinates(forward: ForwardPass, mask: NDArray[np.bool_], tokens: TokenMap) -> dict[str, Any]:
+def _coordinates(arrays: Arrays, mask: NDArray[np.bool_], tokens: TokenMap) -> dict[str, Any]:
     per_token = ("sample", "token")
     coordinates: dict[str, Any] = {
         "sample": np.arange(mask.shape[0]),
-        "layer": np.arange(len(forward.layers)),
-        "head": np.arange(forward.layers[0].view.row.shape[1]),
+        "layer": np.arange(len(arrays.names)),
+        "head": np.arange(arrays.variables["attends_to"][1].shape[2]),
         "token": np.arange(mask.shape[1]),
-        "layer_name": ("layer", np.array(forward.names, dtype=_TEXT)),
+        "layer_name": ("layer", np.array(arrays.names, dtype=_TEXT)),
         "token_text": (per_token, np.asarray(tokens.text, dtype=_TEXT)),
         "token_kind": (per_token, np.asarray(tokens.kind, dtype=_TEXT)),
     }
@@ -181,9 +216,7 @@ def _coordinates(forward: ForwardPass, mask: NDArray[np.bool_], tokens: TokenMap
     return coordinates
 
 
-def _attributes(
-    forward: ForwardPass, cls_index: NDArray[np.int64], given: Mapping[str, Any]
-) -> dict[str, Any]:
+def _attributes(forward: ForwardPass, cls_index: NDArray[np.int64]) -> dict[str, Any]:
     first = forward.layers[0]
     positions = sorted(set(cls_index.tolist()))
     return {
@@ -197,7 +230,6 @@ def _attributes(
         "versions": {"torch": str(torch.__version__), "numpy": np.__version__, "xarray": xr.__version__},
         "absent": dict(forward.absent),
         "notes": list(forward.notes),
-        **given,
     }
 
 

@@ -21,7 +21,7 @@ from clsight.hooks.projection import ProjectionFinder
 from clsight.hooks.residual import ResidualStream
 from clsight.hooks.scores import per_query_head
 from clsight.hooks.selection import is_inside, no_such_module, select_layers
-from clsight.hooks.self_check import check_logits, check_view, dropout_notes, mask_notes
+from clsight.hooks.self_check import check_logits, check_views, dropout_notes, mask_notes
 
 ClsIndex = int | Sequence[int] | Tensor
 
@@ -140,8 +140,8 @@ class Forward:
         if not layers:
             raise self._nothing_seen([*skipped, *notes])
         names = [name or self._root for name in layer_names([layer.path for layer in layers])]
-        for name, layer in zip(names, layers, strict=True):
-            check_view(layer.view, layer=name, dtype=layer.coarsest_dtype)
+        views = [layer.view for layer in layers]
+        check_views(views, names, [layer.coarsest_dtype for layer in layers])
         position = self._positions[layers[0].tokens]
         mask, of_mask = self._token_mask(layers[0], stated_mask)
         logits, why_no_logits = self._logits(output, len(position.index))
@@ -150,7 +150,6 @@ class Forward:
             layers, names, position, mask, self._stream, output, logits, self._settings.target
         )
         extras = make_extras(finished, self._settings.keep)
-        views = [layer.view for layer in layers]
         return ForwardPass(
             layers=layers,
             names=names,

@@ -10,9 +10,9 @@ to torch unchanged and reports what went in and what came out, for
 While it is active, torch's native encoder fast path and nested tensors are off in this thread.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from types import FunctionType
+from types import FunctionType, MappingProxyType
 from typing import Any
 
 import torch
@@ -34,6 +34,9 @@ _NOT_ELEMENTWISE: set[Any] = {
 }
 """Functions whose result has the shape of scores but is another matrix."""
 
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+_NEED_WEIGHTS = 15
+"""Position of `need_weights` among the arguments of `multi_head_attention_forward`."""
 
 Listener = Callable[[AttentionCall | Skipped], None]
 
@@ -75,16 +78,19 @@ class AttentionMode(TorchFunctionMode):
         self._packing: _Packing | None = None
         self._handlers = self._make_handlers()
         self._python_attention = _without_dispatch(_F.multi_head_attention_forward)
+        self._fused_attention = _without_dispatch(_F.multi_head_attention_forward, self._inner_functions())
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        kwargs = kwargs or {}
         handler = self._handlers.get(func)
+        if handler is None and not self._tags.entries:  # most calls: attributes of tensors, elementwise steps
+            return func(*args, **kwargs) if kwargs else func(*args)
+        kwargs = kwargs or {}
         if handler is not None and self._watch.is_active() and not _in_backward():
             return handler(func, args, kwargs)
         result = func(*args, **kwargs)
-        if self._tags and func not in _NOT_ELEMENTWISE:
+        if self._tags.entries and func not in _NOT_ELEMENTWISE:
             self._tags.carry((*args, *kwargs.values()), result)
         return result
 
@@ -122,10 +128,28 @@ class AttentionMode(TorchFunctionMode):
             is_self_attention=query is key or _same_memory(query, key),
         )
         try:
+            if not kwargs.get("need_weights", len(args) <= _NEED_WEIGHTS or args[_NEED_WEIGHTS]):
+                return self._fused_attention(*args, **kwargs)
             with self:
                 return self._python_attention(*args, **kwargs)
         finally:
             self._packing = outer
+
+    def _inner_functions(self) -> dict[str, Any]:
+        """Return what torch's multi-head attention calls by name on its fused way, each seen by its handler.
+
+        This spares the mode a hundred looks at attributes of tensors per layer.
+        """
+
+        def linear(*args: Any, **kwargs: Any) -> Any:
+            return self._linear(_F.linear, args, kwargs)
+
+        def fused(*args: Any, **kwargs: Any) -> Any:
+            return self._fused(_SDPA, args, kwargs)
+
+        seen = {"linear": linear, "scaled_dot_product_attention": fused}
+        projections = ("_in_projection_packed", "_in_projection")
+        return seen | {name: _without_dispatch(getattr(_F, name), seen) for name in projections}
 
     def _fused(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         with KernelReader() as kernel:
@@ -253,12 +277,16 @@ class AttentionMode(TorchFunctionMode):
             self._watch.on_attention(canonical(call, sizes=sizes, extra_keys=extra_keys))
 
 
-def _without_dispatch(function: Any) -> Any:
-    """Return a copy of one of torch's Python functions that runs its body and does not ask the mode."""
+def _without_dispatch(function: Any, instead: Mapping[str, Any] = _NOTHING) -> Any:
+    """Return a copy of one of torch's Python functions that runs its body and does not ask the mode.
+
+    Args:
+        function: The function.
+        instead: What some of the names that its body reads stand for in the copy.
+    """
     never = {name: lambda *_: False for name in function.__globals__ if name.startswith("has_torch_function")}
-    copy = FunctionType(
-        function.__code__, {**function.__globals__, **never}, function.__name__, function.__defaults__
-    )
+    names = {**function.__globals__, **never, **instead}
+    copy = FunctionType(function.__code__, names, function.__name__, function.__defaults__)
     copy.__kwdefaults__ = function.__kwdefaults__
     return copy
 

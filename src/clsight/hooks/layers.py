@@ -13,6 +13,9 @@ from typing import Any, NamedTuple, Self
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+_WRAPPED = frozenset(["_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"])
+"""What torch.compile, FSDP and activation checkpointing call the module inside their wrapper."""
+
 
 class _Run(NamedTuple):
     """One module that is running now, and the tensor it was called with if that was all."""
@@ -25,7 +28,8 @@ class _Run(NamedTuple):
 class ModulePath:
     """The path of running submodules of one module, in the thread that entered it.
 
-    Use as a context manager: leaving removes every hook, also after an exception.
+    Use as a context manager: leaving removes every hook, also after an exception. Modules of torch that hold
+    no other module, such as linear maps and norms, run no attention and get no hooks.
 
     Args:
         module: The whole module.
@@ -56,11 +60,6 @@ class ModulePath:
         """Whether this code runs in the thread that entered the path."""
         return get_ident() == self._thread
 
-    @property
-    def innermost(self) -> str:
-        """Name of the module that is running, or that was when an exception left it."""
-        return self._running[-1].name if self._running else ""
-
     def receivers_of(self, features: Tensor) -> list[nn.Module]:
         """Return the running modules that were called with this tensor and nothing else, outermost first.
 
@@ -75,9 +74,10 @@ class ModulePath:
 
     def __enter__(self) -> Self:
         self._thread = get_ident()
-        for name, module in self._module.named_modules():
-            self._handles.append(module.register_forward_pre_hook(self._entering(name), with_kwargs=True))
-            self._handles.append(module.register_forward_hook(self._leaving(name), with_kwargs=True))
+        for name, module in named_parts(self._module).items():
+            if _can_attend(module):
+                self._handles.append(module.register_forward_pre_hook(self._entering(name), with_kwargs=True))
+                self._handles.append(module.register_forward_hook(self._leaving(name), with_kwargs=True))
         return self
 
     def __exit__(
@@ -107,6 +107,33 @@ class ModulePath:
                 self._on_leave(name, (args, kwargs), output)
 
         return leave
+
+
+def named_parts(module: nn.Module) -> dict[str, nn.Module]:
+    """Return every submodule by its owner's name for it, without what compiling or sharding put between."""
+    parts: dict[str, nn.Module] = {}
+    for name, part in module.named_modules():
+        own = ".".join(piece for piece in name.split(".") if piece not in _WRAPPED)
+        if own or not parts:  # the root stays the outermost, of others the innermost counts
+            parts[own] = part
+    return parts
+
+
+def where_raised(error: BaseException, module: nn.Module) -> str:
+    """Return the name of the innermost submodule whose code an exception left, "" if none was running."""
+    names = {id(part): name for name, part in named_parts(module).items()}
+    found = ""
+    trace = error.__traceback__
+    while trace is not None:
+        found = names.get(id(trace.tb_frame.f_locals.get("self")), found)
+        trace = trace.tb_next
+    return found
+
+
+def _can_attend(module: nn.Module) -> bool:
+    """Tell whether attention can run inside a module: in any but torch's own that hold no other."""
+    is_own = type(module).__module__.startswith("torch.nn.modules.")
+    return not is_own or next(module.children(), None) is not None
 
 
 def layer_names(paths: list[tuple[str, ...]]) -> list[str]:

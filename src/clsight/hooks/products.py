@@ -21,6 +21,8 @@ def product(left: Tensor, right: Tensor) -> Tensor:
     """
     if left.dtype == torch.float32 and _is_rounded(left.device.type):
         return product(left.double(), right.double()).float()
+    if left.shape[2] == 1 and right.nbytes <= _LARGE:
+        return (left.transpose(2, 3) * right).sum(2, keepdim=True)
     if _would_be_copied(right):
         return torch.stack([one @ other for one, other in zip(left, right, strict=True)])
     return left @ right

@@ -2,10 +2,8 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from threading import RLock
 from types import TracebackType
 from typing import Any, Self
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -13,7 +11,7 @@ import xarray as xr
 from torch import Tensor, nn
 
 from clsight.errors import CaptureError
-from clsight.hooks.assembly import TokenMap, assemble
+from clsight.hooks.assembly import Arrays, TokenMap, assemble
 from clsight.hooks.calls import first_tensor, stated_token_mask
 from clsight.hooks.forward import ClsIndex, Forward, Settings
 from clsight.hooks.gradient import Target
@@ -21,6 +19,7 @@ from clsight.hooks.interception import AttentionMode, Watch
 from clsight.hooks.keeping import parse_keep
 from clsight.hooks.layers import ModulePath
 from clsight.hooks.operations import AttentionCall, Skipped
+from clsight.module_lock import lock_of
 from clsight.records import concat
 
 TokenMask = Tensor | np.ndarray[Any, Any]
@@ -30,8 +29,6 @@ _UNCOMPILED = (
     "Compiled parts ran uncompiled during the capture, in other threads too: torch.compiler.set_stance "
     "holds for the whole process"
 )
-_locks: WeakKeyDictionary[nn.Module, RLock] = WeakKeyDictionary()
-_locks_guard = RLock()
 
 
 class Recorder:
@@ -95,7 +92,8 @@ class Recorder:
             "checkpoint_sha256": "",
             **(attributes or {}),
         }
-        self._records: list[xr.Dataset] = []
+        self._passes: list[Arrays] = []
+        self._labeled: list[xr.Dataset] = []
         self._path = ModulePath(self.module, on_leave=self._on_leave)
         self._exit = ExitStack()
         self._forward = self._new_forward()
@@ -107,24 +105,21 @@ class Recorder:
         Raises:
             CaptureError: If the module's forward did not run inside the block.
         """
-        if not self._records:
+        if not self._passes:
             raise CaptureError(
                 self._name,
                 expected="at least one forward pass inside the `with` block",
                 got="none",
                 next_step="Call the module itself, not its `forward`, which runs no hooks",
             )
-        return self._records[0] if len(self._records) == 1 else concat(self._records)
+        for arrays in self._passes[len(self._labeled) :]:
+            self._labeled.append(arrays.labeled(self._tokens, self._attributes))
+        return self._labeled[0] if len(self._labeled) == 1 else concat(self._labeled)
 
     @property
     def needs_gradients(self) -> bool:
         """Whether what is kept takes a backward pass."""
         return "gradient" in self._settings.keep
-
-    @property
-    def innermost(self) -> str:
-        """Name of the module that is running, or that was when an exception left it."""
-        return self._path.innermost or self._name
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
@@ -173,7 +168,7 @@ class Recorder:
             return
         forward = self._forward.finish(stated_token_mask(module, args, kwargs), output)
         forward.notes.extend(self._notes)
-        self._records.append(assemble(forward, tokens=self._tokens, attributes=self._attributes))
+        self._passes.append(assemble(forward))
         self._forward = self._new_forward()
 
 
@@ -189,12 +184,6 @@ def _original(module: nn.Module) -> nn.Module:
     original = getattr(module, "_orig_mod", module)
     assert isinstance(original, nn.Module)
     return original
-
-
-def lock_of(module: nn.Module) -> RLock:
-    """Return the lock that a thread holds while it watches or changes this module."""
-    with _locks_guard:
-        return _locks.setdefault(module, RLock())
 
 
 def _is_compiled(module: nn.Module) -> bool:

@@ -14,38 +14,56 @@ _HALF_OUTPUT_ULPS = 2.0
 _MASKED = 1e-6
 
 
-def check_view(view: ClsView, *, layer: str, dtype: torch.dtype) -> None:
-    """Refuse a layer whose row or column does not reproduce the operation's own result.
+def check_views(views: Sequence[ClsView], names: Sequence[str], dtypes: Sequence[torch.dtype]) -> None:
+    """Refuse layers whose row or column does not reproduce the operation's own result.
 
     The output check compares `row · value` with the output at CLS, the column check compares two other
     queries with their whole rows. Both may differ by rounding: of the scores, which grows with their size,
     and, in half precision, of the output itself.
 
     Args:
-        view: The layer as CLS sees it.
-        layer: Its name, for the message.
-        dtype: The dtype that rounded the operation's result most.
+        views: The layers as CLS sees them.
+        names: Their names, for the message.
+        dtypes: The dtype that rounded each operation's result most.
 
     Raises:
-        CaptureError: If scores are not finite, or a check is above tolerance.
+        CaptureError: If scores are not finite, or a check is above tolerance; it names the first such layer.
     """
-    broken = view.largest_score.isnan() | view.row.isnan().flatten(1).any(1)
+    largest = _gathered([view.largest_score for view in views])
+    broken = ~largest.isfinite()
     if bool(broken.any()):
+        layer = _first_layer(broken)
         raise CaptureError(
-            layer,
+            names[layer],
             expected="finite attention scores at CLS",
-            got="NaN in the scores",
-            where=f"Samples {_first(broken)}",
+            got="NaN or infinity in the scores",
+            where=f"Samples {_first(broken[layer])}",
             next_step="Look for NaN or infinity in the weights and inputs, for example with torch.isfinite",
         )
-    ulps = _BASE_ULPS + _SCORE_ULPS * view.largest_score
-    rounding = torch.finfo(view.row.dtype).eps * ulps
-    if dtype in (torch.bfloat16, torch.float16):
-        of_output = rounding + _HALF_OUTPUT_ULPS * torch.finfo(dtype).eps
-    else:
-        of_output = torch.finfo(dtype).eps * ulps
-    _check(view.output_error, of_output, layer, "the CLS row times the values to be the layer's own output")
-    _check(view.column_error, rounding, layer, "the CLS column to agree with rows computed whole")
+    ulps = _BASE_ULPS + _SCORE_ULPS * largest
+    rounding = _column_of([torch.finfo(view.row.dtype).eps for view in views]) * ulps
+    half = [dtype in (torch.bfloat16, torch.float16) for dtype in dtypes]
+    eps = _column_of([torch.finfo(dtype).eps for dtype in dtypes])
+    of_output = torch.where(_column_of(half) > 0, rounding + _HALF_OUTPUT_ULPS * eps, eps * ulps)
+    output_error = _gathered([view.output_error for view in views])
+    column_error = _gathered([view.column_error for view in views])
+    _check(output_error, of_output, names, "the CLS row times the values to be the layer's own output")
+    _check(column_error, rounding, names, "the CLS column to agree with rows computed whole")
+
+
+def _gathered(values: Sequence[Tensor]) -> Tensor:
+    """Return `[layer, sample]` in float64 on the CPU; layers may live on several devices."""
+    return torch.stack([value.to("cpu", torch.float64) for value in values])
+
+
+def _column_of(values: Sequence[float]) -> Tensor:
+    """Return one number per layer as `[layer, 1]`."""
+    return torch.tensor(values, dtype=torch.float64)[:, None]
+
+
+def _first_layer(wrong: Tensor) -> int:
+    """Return the first layer with something wrong, of `[layer, sample]`."""
+    return int(wrong.any(1).nonzero()[0])
 
 
 def check_logits(logits: Tensor | None) -> None:
@@ -64,15 +82,16 @@ def check_logits(logits: Tensor | None) -> None:
         )
 
 
-def _check(error: Tensor, tolerance: Tensor, layer: str, expected: str) -> None:
+def _check(error: Tensor, tolerance: Tensor, names: Sequence[str], expected: str) -> None:
     wrong = error > tolerance
     if bool(wrong.any()):
-        worst = int((error / tolerance).nan_to_num(0.0).argmax())
+        layer = _first_layer(wrong)
+        worst = int((error[layer] / tolerance[layer]).nan_to_num(0.0).argmax())
         raise CaptureError(
-            layer,
-            expected=f"{expected}, within {float(tolerance[worst]):.1e}",
-            got=f"a difference of {float(error[worst]):.1e}",
-            where=f"Samples {_first(wrong)}",
+            names[layer],
+            expected=f"{expected}, within {float(tolerance[layer, worst]):.1e}",
+            got=f"a difference of {float(error[layer, worst]):.1e}",
+            where=f"Samples {_first(wrong[layer])}",
             next_step="The map would be wrong and is not shown; please report the model's attention code",
         )
 

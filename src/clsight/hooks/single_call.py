@@ -14,6 +14,7 @@ from clsight.hooks.assembly import TokenMap
 from clsight.hooks.calls import Inputs, call_module, check_inputs
 from clsight.hooks.forward import ClsIndex
 from clsight.hooks.gradient import Target
+from clsight.hooks.layers import where_raised
 from clsight.hooks.recorder import Recorder, TokenMask
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ def _record_call(recorder: Recorder, inputs: Any, *, eval_mode: bool) -> xr.Data
         except (RuntimeError, ValueError, TypeError, IndexError, KeyError, AssertionError) as error:
             reason = " ".join(str(error).split())
             raise CaptureError(
-                recorder.innermost,
+                where_raised(error, recorder.module) or type(recorder.module).__name__,
                 expected="a forward pass that runs",
                 got=f"{type(error).__name__}: {reason}",
                 next_step="Check the shape and dtype of the inputs, and that the module runs without clsight",
@@ -142,11 +143,11 @@ def _record_call(recorder: Recorder, inputs: Any, *, eval_mode: bool) -> xr.Data
 @contextmanager
 def _mode(module: nn.Module, *, eval_mode: bool) -> Iterator[None]:
     """Set eval mode if asked, and give every submodule its own mode back."""
-    modes = {submodule: submodule.training for submodule in module.modules()}
-    if eval_mode:
+    trained = [submodule for submodule in module.modules() if submodule.training] if eval_mode else []
+    if trained:
         module.eval()
     try:
         yield
     finally:
-        for submodule, training in modes.items():
-            submodule.training = training
+        for submodule in trained:
+            submodule.training = True

@@ -50,19 +50,16 @@ class Tags:
     """What tensors are in the chain of explicit attention, forgotten with the tensors themselves."""
 
     def __init__(self) -> None:
-        self._entries: dict[int, tuple[ref[Tensor], Tag]] = {}
-
-    def __bool__(self) -> bool:
-        return bool(self._entries)
+        self.entries: dict[int, tuple[ref[Tensor], Tag]] = {}
 
     def set(self, tensor: Tensor, tag: Tag) -> None:
         """Remember `tag` for `tensor` as long as the tensor lives."""
         key = id(tensor)
-        self._entries[key] = (ref(tensor, lambda _: self._entries.pop(key, None)), tag)
+        self.entries[key] = (ref(tensor, lambda _: self.entries.pop(key, None)), tag)
 
     def get(self, tensor: Any) -> Tag | None:
         """Return the tag of a tensor, or None."""
-        entry = self._entries.get(id(tensor))
+        entry = self.entries.get(id(tensor))
         return entry[1] if entry is not None and entry[0]() is tensor else None
 
     def carry(self, arguments: tuple[Any, ...], result: Any) -> None:
@@ -77,7 +74,7 @@ class Tags:
 
     def clear(self) -> None:
         """Forget every tag."""
-        self._entries.clear()
+        self.entries.clear()
 
 
 def _same_scores(before: Tensor, after: Tensor) -> bool:
