@@ -9,7 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from clsight import analysis, cls_token, errors, figures, hooks, loading, models, records
+    from clsight import analysis, cls_token, doctor, errors, figures, hooks, loading, models, records
+    from clsight.doctor import Finding, Findings, diagnose
     from clsight.errors import AppError, CaptureError, CheckpointError, ClsightError, FigureError, RecordError
     from clsight.hooks import Recorder, capture, capture_batches
     from clsight.loading import Examples, Prepared, Subject, load, sample_models_dir
@@ -24,6 +25,8 @@ __all__ = [
     "ClsightError",
     "Examples",
     "FigureError",
+    "Finding",
+    "Findings",
     "Prepared",
     "RecordError",
     "Recorder",
@@ -34,6 +37,8 @@ __all__ = [
     "capture_batches",
     "cls_token",
     "concat",
+    "diagnose",
+    "doctor",
     "errors",
     "figures",
     "hooks",
@@ -48,6 +53,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "clsight.doctor": ("Finding", "Findings", "diagnose"),
     "clsight.errors": (
         "AppError",
         "CaptureError",

@@ -1,0 +1,269 @@
+"""What several checks need of one model, made once and on demand: a record, a few passes, its layers.
+
+`Examination` holds it. A check asks for what it needs; what cannot be made raises `NotApplicableError` or the
+error of the capture, and the check is then told as one that could not look.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor, nn
+
+from clsight.doctor.cls_tensors import ClsTensor, find_cls_tensors
+from clsight.doctor.layer_states import LayerStates, NormInput
+from clsight.doctor.passes import Pass, noise_like, shifted, undisturbed, watched_pass
+from clsight.hooks import capture
+from clsight.hooks.calls import Inputs, first_tensor
+
+if TYPE_CHECKING:
+    from clsight.loading import Subject
+
+FIRST, SECOND = 0, 1
+"""Seeds of the pass that all others are compared with, and of one with other random draws."""
+
+
+class NotApplicableError(Exception):
+    """A check cannot look at this model; the message says why, without a full stop."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is examined, as the user gave it.
+
+    Attributes:
+        module: The module whose Python code runs.
+        name: What to call it.
+        inputs: What the module is called with.
+        raw: What a subject prepares into `inputs`; None without a subject.
+        subject: What `clsight.load` returned; None for a bare module.
+        cls_index: Position of [CLS]; None if the subject has none.
+        token_mask: `[sample, token]`, True = real; None to find it.
+        token_kind: `[sample, token]`, kind of each token; None if unknown.
+        within: Name of the submodule to look at; None for all.
+        output: From the module's output to its logits; None to find them.
+    """
+
+    module: nn.Module
+    name: str
+    inputs: Inputs
+    raw: Any = None
+    subject: "Subject | None" = None
+    cls_index: Any = 0
+    token_mask: Any = None
+    token_kind: np.ndarray[Any, Any] | None = None
+    within: str | None = None
+    output: Callable[[Any], Tensor] | None = None
+
+
+@dataclass
+class Look:
+    """One watched pass: what it gave, and the states between its layers."""
+
+    result: Pass
+    states: LayerStates
+
+    @property
+    def norms(self) -> list[NormInput]:
+        """What each norm received at [CLS], in order."""
+        return self.states.norms
+
+
+class Examination:
+    """One model under examination.
+
+    Args:
+        question: What is examined.
+    """
+
+    def __init__(self, question: Question) -> None:
+        self.question = question
+        self.module = question.module
+
+    @cached_property
+    def record(self) -> xr.Dataset:
+        """The record of one capture, with the weight that each token receives.
+
+        Raises:
+            CaptureError: If the model cannot be captured, or its map would be wrong.
+        """
+        return self.captured(keep=("vectors", "received"))
+
+    @cached_property
+    def first(self) -> Look:
+        """The pass that others are compared with."""
+        return self.look()
+
+    @cached_property
+    def second(self) -> Look:
+        """The same with other random draws."""
+        return self.look(seed=SECOND)
+
+    @cached_property
+    def cls_tensors(self) -> list[ClsTensor]:
+        """The parameters and buffers that may hold [CLS], with the vector named by the loader first."""
+        subject = self.question.subject
+        known = None if subject is None else subject.cls_vector
+        return find_cls_tensors(self.module, known, self.width)
+
+    @cached_property
+    def layers(self) -> dict[str, nn.Module]:
+        """Each layer of the record by name, as the module that holds its attention."""
+        names = [str(name) for name in self.record["layer_name"].values]
+        modules = dict(self.module.named_modules())
+        return {name: modules.get(name.partition("#")[0], self.module) for name in names}
+
+    @property
+    def entering(self) -> Tensor:
+        """The sequence that enters the first layer, `[sample, token, channel]`.
+
+        Raises:
+            NotApplicableError: If it was not found.
+        """
+        return known_entering(self.first)
+
+    @property
+    def width(self) -> int | None:
+        """Channels of a token; None if that was not found."""
+        states = self.first.states.entering
+        return None if states is None else states.shape[2]
+
+    @property
+    def samples(self) -> int:
+        """Number of examined samples."""
+        return int(self.record.sizes["sample"])
+
+    @property
+    def tokens(self) -> int:
+        """Length of the sequence that the attention sees."""
+        return int(self.record.sizes["token"])
+
+    @cached_property
+    def positions(self) -> Tensor:
+        """Position of [CLS] in each sample, `[sample]`."""
+        return torch.as_tensor(self.record.attrs["cls_index"]).expand(self.samples)
+
+    @property
+    def input_tokens(self) -> int | None:
+        """Length of the sequence in the inputs; None for pictures, and where it is not known."""
+        given = first_tensor(self.question.inputs)
+        subject = self.question.subject
+        if given is None or given.dim() not in (2, 3) or (subject and subject.takes == "image"):
+            return None
+        if given.dim() == 2:
+            return given.shape[1] if not given.is_floating_point() else None
+        return given.shape[1] if given.shape[0] == self.samples else given.shape[0]
+
+    def captured(self, *, keep: Any = (), inputs: Any = None, raw: Any = None) -> xr.Dataset:
+        """Return the record of a capture, with the random streams at the start of `first`.
+
+        Args:
+            keep: As for `clsight.capture`.
+            inputs: What the module is called with instead of its own inputs.
+            raw: What is captured instead, for a subject.
+        """
+        question = self.question
+        with undisturbed(self.module, FIRST):
+            if question.subject is not None and inputs is None:
+                shown = question.raw if raw is None else raw
+                return capture(
+                    question.subject,
+                    shown,
+                    cls_index=question.cls_index,
+                    keep=keep,
+                    within=question.within,
+                    output=question.output,
+                )
+            return capture(
+                self.module,
+                question.inputs if inputs is None else inputs,
+                cls_index=question.cls_index,
+                token_mask=question.token_mask if inputs is None else None,
+                within=question.within,
+                keep=keep,
+                output=question.output,
+            )
+
+    def look(self, *, seed: int = FIRST, inputs: Inputs | None = None) -> Look:
+        """Run the module once, watched.
+
+        Args:
+            seed: Start of its random streams.
+            inputs: Instead of its own inputs.
+        """
+        states = LayerStates(self.layers, self.positions, tokens=self.tokens)
+        result = watched_pass(
+            self.module,
+            self.question.inputs if inputs is None else inputs,
+            samples=self.samples,
+            seed=seed,
+            seen=states.on_leave,
+            output=self.question.output,
+        )
+        return Look(result, states)
+
+    def with_shifted(self, tensor: ClsTensor) -> Look:
+        """Run the module once with noise added to a tensor that may hold [CLS]."""
+        with undisturbed(self.module, FIRST), shifted(tensor.values):
+            return self.look()
+
+    def with_other_cls_state(self) -> Look:
+        """Run the module once with noise added at [CLS] to what enters the first layer.
+
+        Raises:
+            NotApplicableError: If that sequence was not found.
+        """
+        entering = self.entering
+        noise = torch.zeros_like(entering)
+        order = torch.arange(len(entering))
+        size = float(entering.float().square().mean().sqrt()) or 1.0
+        noise[order, self.positions] = size * noise_like(entering[:, 0])
+        with undisturbed(self.module, FIRST), _added(next(iter(self.layers.values())), noise):
+            return self.look()
+
+
+def known_entering(look: Look) -> Tensor:
+    """Return the sequence that entered the first layer, or raise `NotApplicableError`."""
+    if look.states.entering is None:
+        raise NotApplicableError("the sequence that enters the first layer was not found")
+    return look.states.entering
+
+
+def change_between(one: Pass, other: Pass) -> float:
+    """Return how far two outputs differ: the largest difference over the root mean square; 0 if equal."""
+    largest = 0.0
+    for before, after in zip(one.outputs, other.outputs, strict=False):
+        if before.shape != after.shape:
+            return float("inf")
+        if torch.equal(before, after) or before.numel() == 0:
+            continue
+        size = float(before.double().square().mean().sqrt())
+        largest = max(largest, float((before - after).double().abs().max()) / (size or 1.0))
+    return largest
+
+
+@contextmanager
+def _added(module: nn.Module, noise: Tensor) -> Iterator[None]:
+    """Add noise to the sequence that a module is called with, at its first run, for the length of a block."""
+    shapes = {noise.shape: noise, noise.transpose(0, 1).shape: noise.transpose(0, 1)}
+    done: list[bool] = []
+
+    def add(value: Any) -> Any:
+        if not done and isinstance(value, Tensor) and value.shape in shapes:
+            done.append(True)
+            return value + shapes[value.shape]
+        return value
+
+    def enter(part: nn.Module, args: Any, kwargs: Any) -> Any:
+        return tuple(add(value) for value in args), {name: add(value) for name, value in kwargs.items()}
+
+    handle = module.register_forward_pre_hook(enter, with_kwargs=True)
+    try:
+        yield
+    finally:
+        handle.remove()

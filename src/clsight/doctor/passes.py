@@ -1,0 +1,209 @@
+"""One more forward pass of a model under examination, watched, and without a trace left in the model."""
+
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from clsight.errors import CaptureError
+from clsight.hooks.calls import Inputs, call_module, find_logits, tensors_in
+from clsight.module_lock import lock_of
+
+_DRAWING: Final = frozenset(
+    {"bernoulli", "bernoulli_", "normal", "normal_", "rand", "rand_like", "randint", "randint_like"}
+    | {"randn", "randn_like", "randperm", "trunc_normal_", "uniform_"}
+)
+_FAILURES: Final = (RuntimeError, ValueError, TypeError, IndexError, KeyError, AssertionError)
+Seen = Callable[[str, nn.Module, Any, Any], None]
+"""Told the name of a submodule that ran, itself, its arguments and its output."""
+
+
+@dataclass
+class Pass:
+    """What one forward pass showed.
+
+    Attributes:
+        outputs: Every floating tensor of the output.
+        logits: `[sample, class]`; None if the output holds none.
+        draws: Each function that drew random numbers, with the shape it gave.
+        dropouts: Names of the submodules in which dropout was active.
+        runs: How often each submodule ran, by name.
+    """
+
+    outputs: list[Tensor] = field(default_factory=list)
+    logits: Tensor | None = None
+    draws: list[str] = field(default_factory=list)
+    dropouts: list[str] = field(default_factory=list)
+    runs: Counter[str] = field(default_factory=Counter)
+
+
+def watched_pass(
+    module: nn.Module, inputs: Inputs, *, samples: int, seed: int, seen: Seen, output: Any = None
+) -> Pass:
+    """Run a module once in eval mode, without gradients, and return what was seen.
+
+    Args:
+        module: The module; its mode, hooks and random streams are as before afterwards.
+        inputs: What it is called with.
+        samples: Size of the batch.
+        seed: Start of every random stream that it may draw from.
+        seen: Called after each submodule.
+        output: From the module's output to its logits; None to find them.
+
+    Raises:
+        CaptureError: If the forward pass fails.
+    """
+    watched = Pass()
+    running: list[str] = []
+    with ExitStack() as stack:
+        stack.enter_context(undisturbed(module, seed))
+        stack.enter_context(torch.no_grad())
+        for name, part in module.named_modules():
+            stack.enter_context(_hooked(part, name, watched, running, seen))
+        mode = _Watch(watched, running)
+        before = _streams(module)
+        try:
+            with mode:
+                returned = call_module(module, inputs)
+        except _FAILURES as failure:
+            raise CaptureError(
+                type(module).__name__,
+                expected="a forward pass that runs",
+                got=f"{type(failure).__name__}: {' '.join(str(failure).split())}",
+                next_step="Check the inputs, and that the module runs without clsight",
+            ) from failure
+        if not watched.draws and not watched.dropouts and _streams(module) != before:
+            watched.draws.append("a random stream")
+    watched.outputs = [tensor.detach() for tensor in tensors_in(returned) if tensor.is_floating_point()]
+    watched.logits = find_logits(returned, samples)[0] if output is None else output(returned)
+    return watched
+
+
+@contextmanager
+def undisturbed(module: nn.Module, seed: int) -> Iterator[None]:
+    """Run a block in eval mode with every random stream at a known start; all is as before afterwards.
+
+    Only this thread works on the module meanwhile.
+    """
+    devices = sorted({part.device for part in module.parameters() if part.device.type == "cuda"}, key=str)
+    generators = list(_generators(module))
+    modes = {part: part.training for part in module.modules()}
+    with lock_of(module), torch.random.fork_rng(devices=devices):
+        states = [generator.get_state() for generator in generators]
+        others = (np.random.get_state(), random.getstate())
+        try:
+            module.eval()
+            for number, generator in enumerate([torch.default_generator, *generators]):
+                generator.manual_seed(seed + 1000 * number)
+            for device in devices:
+                torch.cuda.default_generators[device.index or 0].manual_seed(seed)
+            np.random.seed(seed)
+            random.seed(seed)
+            yield
+        finally:
+            for generator, state in zip(generators, states, strict=True):
+                generator.set_state(state)
+            np.random.set_state(others[0])
+            random.setstate(others[1])
+            for part, training in modes.items():
+                part.training = training
+
+
+@contextmanager
+def shifted(values: Tensor) -> Iterator[None]:
+    """Add noise of its own size to a tensor for the length of a block; it is equal bit for bit afterwards."""
+    saved = values.detach().clone()
+    size = float(saved.float().square().mean().sqrt()) or 1.0
+    with torch.no_grad():
+        values.add_(size * noise_like(saved))
+        try:
+            yield
+        finally:
+            values.copy_(saved)
+
+
+def noise_like(tensor: Tensor) -> Tensor:
+    """Return standard normal numbers in the shape of a tensor, always the same."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(tensor.shape, generator=generator, device="cpu").to(tensor)
+
+
+def _generators(module: nn.Module) -> Iterator[torch.Generator]:
+    """Yield every random generator that a submodule holds."""
+    for part in module.modules():
+        yield from (value for value in vars(part).values() if isinstance(value, torch.Generator))
+
+
+def _streams(module: nn.Module) -> list[bytes]:
+    """Return the states of all random streams that a module may draw from."""
+    generators = [torch.default_generator, *_generators(module)]
+    states = [generator.get_state().numpy().tobytes() for generator in generators]
+    legacy: Any = np.random.get_state()
+    return [*states, legacy[1].tobytes() + str(legacy[2:]).encode(), repr(random.getstate()).encode()]
+
+
+@contextmanager
+def _hooked(part: nn.Module, name: str, watched: Pass, running: list[str], seen: Seen) -> Iterator[None]:
+    """Note when a submodule runs, for the length of a block."""
+
+    def enter(module: nn.Module, args: Any) -> None:
+        running.append(name)
+
+    def leave(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+        while running and running.pop() != name:
+            pass
+        watched.runs[name] += 1
+        seen(name, module, (args, kwargs), output)
+
+    handles = (
+        part.register_forward_pre_hook(enter),
+        part.register_forward_hook(leave, with_kwargs=True),
+    )
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+class _Watch(TorchFunctionMode):
+    """See draws of random numbers and active dropout; torch's native encoder path stays off meanwhile."""
+
+    def __init__(self, watched: Pass, running: list[str]) -> None:
+        super().__init__()
+        self._watched = watched
+        self._running = running
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        result = func(*args, **kwargs)
+        name = getattr(func, "__name__", "")
+        if name in _DRAWING and isinstance(result, Tensor):
+            self._watched.draws.append(f"{_spelled(name)} {tuple(result.shape)}")
+        elif _drops(name, args, kwargs):
+            self._watched.dropouts.append(self._running[-1] if self._running else "")
+        return result
+
+
+def _spelled(name: str) -> str:
+    return f"Tensor.{name}" if name.endswith("_") else f"torch.{name}"
+
+
+def _drops(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Tell whether a call drops something: dropout that is on, attention with a dropout of its own."""
+    if name == "scaled_dot_product_attention":
+        return float(kwargs.get("dropout_p", args[4] if len(args) > 4 else 0.0)) > 0
+    if name in ("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout"):
+        chance = kwargs.get("p", args[1] if len(args) > 1 else 0.5)
+        training = kwargs.get("training", kwargs.get("train", args[2] if len(args) > 2 else True))
+        return bool(training) and float(chance) > 0
+    return False

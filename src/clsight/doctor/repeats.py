@@ -1,0 +1,79 @@
+"""What does redrawing [CLS] cost? Several forward passes of the same inputs, other draws in each."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from clsight.doctor.examination import Examination, Look
+
+_DRAWS: Final = 8
+
+
+@dataclass(frozen=True)
+class Redrawn:
+    """How much the answer moves between passes.
+
+    Attributes:
+        draws: Number of passes.
+        icc: ICC(1): the share of the output's variance that lies between samples, 1 if draws change nothing.
+        flip_rate: How often two passes disagree on the predicted class, in [0, 1]; None without classes.
+    """
+
+    draws: int
+    icc: float
+    flip_rate: float | None
+
+    @property
+    def share(self) -> float:
+        """The share of the output's variance that the draws cause, in [0, 1]."""
+        return min(1.0, max(0.0, 1.0 - self.icc))
+
+    @property
+    def flips(self) -> str:
+        """The rest of a sentence about the predicted class."""
+        if self.flip_rate is None:
+            return ""
+        return f", and two passes disagree on the class of {self.flip_rate:.1%} of the samples"
+
+
+def redrawn(examination: Examination) -> Redrawn:
+    """Return the cost of redrawing, over several passes of the examined samples."""
+    answers = torch.stack(
+        [_answer(examination.look(seed=seed)) for seed in range(_DRAWS)]
+    )  # [draw, sample, channel]
+    has_classes = examination.first.result.logits is not None and answers.shape[2] > 1
+    return Redrawn(_DRAWS, icc(answers), flip_rate(answers) if has_classes else None)
+
+
+def icc(answers: Tensor) -> float:
+    """Return the intraclass correlation ICC(1) of `[draw, sample, channel]`, variances summed over channels.
+
+    (between − within / draws) / total, where `between` is the variance of the samples' means and `within` the
+    mean variance of a sample's draws; NaN for one sample.
+    """
+    draws, samples, _ = answers.shape
+    if samples < 2:
+        return float("nan")
+    within = float(answers.var(dim=0).sum(dim=1).mean())
+    between = float(answers.mean(dim=0).var(dim=0).sum()) - within / draws
+    total = between + within
+    return between / total if total > 0 else float("nan")
+
+
+def flip_rate(answers: Tensor) -> float:
+    """Return how often two of the draws disagree on the largest channel, mean over samples and pairs."""
+    classes = answers.argmax(dim=2)  # [draw, sample]
+    differ = (classes[:, None] != classes[None]).float().mean(dim=2)  # [draw, draw]
+    draws = len(classes)
+    return float(differ.sum() / (draws * (draws - 1)))
+
+
+def _answer(look: Look) -> Tensor:
+    """Return what a sample is answered with, `[sample, channel]`: logits, else [CLS] after the last layer."""
+    logits, states = look.result.logits, look.states.cls_leaving
+    answer = logits if logits is not None else states
+    if answer is None:
+        answer = look.result.outputs[0].flatten(start_dim=1)
+    return answer.double()
