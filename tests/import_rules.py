@@ -10,10 +10,11 @@ from pathlib import Path
 STAGES = (
     {"errors", "schema"},
     {"records"},  # before the models, so that it can never come to need torch
-    {"cls_token", "cls_strategy", "model_config", "models"},
+    {"cls_token", "cls_strategy", "cls_replacement", "substitution", "module_lock", "model_config", "models"},
     {"checkpoints", "saving", "preparation", "loading"},
     {"hooks"},
     {"analysis"},
+    {"doctor"},
     {"summary", "figures"},
     {"clsight_app"},
     {"cli"},
@@ -23,7 +24,7 @@ STAGES = (
 
 _MODELS, _LOADING = STAGES[2], STAGES[3]
 ZONES = {
-    "torch": _MODELS | _LOADING | {"hooks"},
+    "torch": _MODELS | _LOADING | {"hooks", "doctor"},
     "torchvision": set[str](),
     "transformers": _LOADING,
     "timm": _LOADING,
