@@ -89,6 +89,7 @@ def test_own_module_without_submodules_is_hooked_also_if_it_extends_torchs():
     assert seen == [("", "0")]
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit.script:DeprecationWarning")
 def test_parts_are_named_without_the_wrappers_of_compiling():
     inner = nn.Sequential(nn.Sequential(nn.ReLU()), nn.Linear(2, 2))
     inner[0] = torch.compile(inner[0])
