@@ -7,6 +7,7 @@ can learn not to attend to it, and whether zeros are numerically bad; the reply 
 import torch
 from torch import Tensor, nn
 
+from clsight.cls_replacement import replaced
 from clsight.cls_strategy import CLS_STRATEGIES, ClsToken, make
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "RandomPerForward",
     "Zeros",
     "make",
+    "replaced",
 ]
 
 
