@@ -1,10 +1,11 @@
-"""The terminal commands: `clsight app`, `clsight capture`, `clsight show`.
+"""The terminal commands: `clsight app`, `clsight capture`, `clsight doctor`, `clsight show`.
 
 Each command imports what it needs when it runs, so that `clsight --help` answers at once. A problem that
 clsight knows ends in one sentence on stderr and exit code 2.
 """
 
 import os
+import shutil
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,6 +21,7 @@ _EXAMPLES = """\b
 Examples:
   clsight app                                           Look at the sample models.
   clsight app my-model other-model                      Look at your own, and compare.
+  clsight doctor digits-learned                         Ask whether its maps can be trusted.
   clsight capture digits-learned --out digits.zarr.zip  Save what [CLS] saw.
   clsight show digits.zarr.zip                          Summarize it.
 """
@@ -104,6 +106,28 @@ def capture(model: str, out: Path, examples: int | None) -> None:
     record = clsight.capture(subject, _first_examples(subject, model, examples))
     clsight.save_record(record, out)
     click.echo(f"Saved {out}: {subject.name}, {counts(record)}, {out.stat().st_size / 1e3:.0f} kB.")
+
+
+@main.command()
+@click.argument("model")
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+@click.option(
+    "--all", "every", is_flag=True, help="Also tell what is in order, and what could not be checked."
+)
+@click.pass_context
+def doctor(context: click.Context, model: str, as_json: bool, every: bool) -> None:
+    """Ask whether a model's maps can be trusted.
+
+    Runs MODEL a few times on its own examples and tells what is wrong with its [CLS], its masks, its
+    weights and its attention: each finding with its number and a next step. Ends with exit code 1 if there
+    is an error among them.
+    """
+    import clsight
+
+    findings = clsight.diagnose(clsight.load(_model_path(model)))
+    width = min(shutil.get_terminal_size().columns, 100)
+    click.echo(findings.to_json() if as_json else "\n".join(findings.lines(width=width, every=every)))
+    context.exit(1 if findings.errors else 0)
 
 
 @main.command()

@@ -54,8 +54,7 @@ def mask_probe(examination: Examination) -> Probe:
     if not bool(masked.any()):
         raise NotApplicableError("the samples have no token that could be masked")
     mask = ~masked if _REAL[name] else masked
-    given = call.get(name)
-    call = {**call, name: mask.to(given.dtype) if isinstance(given, Tensor) else _plain(name, mask)}
+    call = {**call, name: _like(call, name, mask)}
     return Probe(name, call, {key: _changed(key, value, masked) for key, value in call.items()}, masked)
 
 
@@ -89,7 +88,15 @@ def _real(given: Any, meaning: bool, tokens: Tensor) -> Tensor:
     return given.bool() if meaning else ~given.bool()
 
 
-def _plain(name: str, mask: Tensor) -> Tensor:
+def _like(call: dict[str, Any], name: str, mask: Tensor) -> Tensor:
+    """Return a mask in the form of the one in the call; torch wants all masks of a call to be of one dtype."""
+    given = call.get(name)
+    others = [value for key, value in call.items() if "mask" in key and isinstance(value, Tensor)]
+    like = given if isinstance(given, Tensor) else next(iter(others), None)
+    if name == "src_key_padding_mask" and like is not None and like.is_floating_point():
+        return torch.zeros_like(mask, dtype=like.dtype).masked_fill(mask, float("-inf"))
+    if isinstance(given, Tensor):
+        return mask.to(given.dtype)
     return mask.long() if name == "attention_mask" else mask
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from clsight.doctor.examination import Examination, NotApplicableError, known_entering
+from clsight.doctor.examination import Examination, NotApplicableError, change_between, known_entering
 from clsight.doctor.findings import Finding, error, note, ok, warning
 from clsight.doctor.registry import check
 from clsight.doctor.repeats import redrawn
@@ -54,12 +54,15 @@ def input_at_cls(examination: Examination) -> Iterator[Finding]:
 
 @check(
     asks="Is [CLS] redrawn at each forward pass, and what does that cost?",
-    finds={"warning": "with the share of the output's variance that it causes, and the flip rate"},
+    finds={
+        "warning": "it is: with the share of the output's variance that this causes, and the flip rate; or "
+        "something else is random"
+    },
 )
 def cls_is_fixed(examination: Examination) -> Iterator[Finding]:
     """Repeat the forward pass with other random draws."""
     if not _is_redrawn(examination):
-        yield ok("Two forward passes with other random draws have the same [CLS].")
+        yield _other_randomness(examination)
         return
     cost = redrawn(examination)
     yield warning(
@@ -67,6 +70,18 @@ def cls_is_fixed(examination: Examination) -> Iterator[Finding]:
         f"output's variance (ICC {cost.icc:.3f}){cost.flips}.",
         why="The same input can get two answers, and each map is of one draw.",
         next_step="Make [CLS] a parameter, or fix one draw; else average the answers of several passes.",
+    )
+
+
+def _other_randomness(examination: Examination) -> Finding:
+    """Tell whether the output of a model with a fixed [CLS] follows its random draws."""
+    change = change_between(examination.first.result, examination.second.result)
+    if change == 0 or examination.first.result.dropouts:  # dropout has a check of its own
+        return ok("What enters at [CLS] does not follow random draws.")
+    return warning(
+        f"[CLS] is fixed, but other random draws change the output by {change:.2g} times its typical size.",
+        why="The same input can get two answers, and each map is of one draw.",
+        next_step="Look for random numbers in forward, and draw them in training alone.",
     )
 
 

@@ -87,7 +87,8 @@ def mask_is_honored(examination: Examination) -> Iterator[Finding]:
             next_step="Set masked tokens to zero before they are mixed, and leave them out of means.",
         )
     else:
-        yield ok(f"`{probe.name}` is honored: masked tokens receive 0 and change the answer by {change:.0e}.")
+        changes = f"change the answer by {change:.0e} of its size" if change else "change nothing"
+        yield ok(f"`{probe.name}` is honored: masked tokens receive 0, and other values there {changes}.")
 
 
 def _change(one: Look, other: Look) -> float:

@@ -30,5 +30,8 @@ def self_check_error(examination: Examination) -> Iterator[Finding]:
             next_step="Turn dropout off.",
         )
         return
-    told = ", ".join(f"{name} {value:.0e}" for name, value in zip(names, errors, strict=True))
-    yield ok(f"The map gives the attention's own output back; error per layer: {told}.")
+    told = ", ".join(f"{value:.0e}" for value in errors)
+    yield ok(
+        f"The map gives the attention's own output back; error from layer "
+        f"`{names[0]}` to `{names[-1]}`: {told}."
+    )

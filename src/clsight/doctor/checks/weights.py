@@ -1,7 +1,7 @@
 """Are the weights the trained ones? Missing from the file, untouched since init, the same in every layer."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -64,8 +64,7 @@ def layers_are_trained(examination: Examination) -> Iterator[Finding]:
         yield ok(f"All {len(distinct)} layers carry traces of training.")
         return
     yield warning(
-        f"{len(untouched)} of {len(distinct)} layers look untouched since initialization "
-        f"({_listed(list(untouched))}): {next(iter(untouched.values()))}.",
+        f"{_some(untouched, distinct)} untouched since initialization: {next(iter(untouched.values()))}.",
         why="Maps of random weights show the initialization, not what a model has learned.",
         next_step="Load the trained weights, and check that they reach these layers.",
     )
@@ -90,6 +89,15 @@ def layers_differ(examination: Examination) -> Iterator[Finding]:
         why="nn.TransformerEncoder copies one layer, so they start equal; trained ones never stay so.",
         next_step="If the model is trained, its weights did not load; if not, initialize each layer anew.",
     )
+
+
+def _some(chosen: Collection[str], every: Collection[str]) -> str:
+    """Return the beginning of a sentence about some layers, or about all."""
+    if len(chosen) == len(every):
+        return (
+            f"All {len(every)} layers look" if len(every) > 1 else f"The layer {_listed(list(every))} looks"
+        )
+    return f"{len(chosen)} of {len(every)} layers ({_listed(list(chosen))}) look"
 
 
 def _distinct_layers(examination: Examination) -> dict[str, nn.Module]:
