@@ -10,7 +10,16 @@ from pathlib import Path
 STAGES = (
     {"errors", "schema"},
     {"records"},  # before the models, so that it can never come to need torch
-    {"cls_token", "cls_strategy", "cls_replacement", "substitution", "module_lock", "model_config", "models"},
+    {
+        "cls_token",
+        "cls_strategy",
+        "cls_replacement",
+        "replaceable",
+        "substitution",
+        "module_lock",
+        "model_config",
+        "models",
+    },
     {"checkpoints", "saving", "preparation", "loading"},
     {"hooks"},
     {"analysis"},

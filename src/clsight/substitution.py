@@ -51,7 +51,7 @@ def attribute_read_as(owner: nn.Module, name: str, value: Callable[[], Any]) -> 
         if block.holds():
             return value()
         outer = getattr(original, name, None)  # the property of an enclosing block
-        return outer.__get__(self, original) if outer is not None else nn.Module.__getattr__(self, name)
+        return outer.__get__(self) if isinstance(outer, property) else original.__getattr__(self, name)
 
     bases = (original,) if issubclass(original, _Unannounced) else (_Unannounced, original)
     changed = types.new_class(original.__name__, bases)
