@@ -1,0 +1,43 @@
+"""Libraries that only some models need: what a user reads when one is missing or broken."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from clsight.errors import CheckpointError
+
+
+@contextmanager
+def needing(package: str, *, extra: str) -> Iterator[None]:
+    """Import libraries inside the block; one that does not import is told in one sentence.
+
+    Args:
+        package: The name under which it is installed.
+        extra: The extra of clsight that brings it.
+
+    Raises:
+        CheckpointError: If an import fails.
+    """
+    try:
+        yield
+    except ImportError as error:
+        missing = (error.name or package).split(".", maxsplit=1)[0]
+        raise CheckpointError(
+            package,
+            expected="an installed package",
+            got=f"no module `{missing}`" if isinstance(error, ModuleNotFoundError) else _first_line(error),
+            next_step=f"Run pip install 'clsight[{extra}]'",
+        ) from error
+    except (RuntimeError, AttributeError, OSError) as error:  # how torchvision fails beside another torch
+        raise CheckpointError(
+            package,
+            expected="a package that imports",
+            got=_first_line(error),
+            next_step="Likely torchvision and torch are not of one build: install both from one index, as "
+            "in pip install torch torchvision --index-url https://download.pytorch.org/whl/cpu",
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return (
+        f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else 'no reason'}"
+    )
