@@ -81,7 +81,7 @@ def test_help_answers_at_once() -> None:
     assert min(processor_seconds(COMMAND, "--help") for _ in range(5)) < HELP_SECONDS
 
 
-@pytest.mark.parametrize("arguments", [(), ("app",), ("capture",), ("show",)])
+@pytest.mark.parametrize("arguments", [(), ("app",), ("capture",), ("doctor",), ("show",)])
 def test_help_loads_no_heavy_library(arguments: tuple[str, ...]) -> None:
     assert HEAVY.isdisjoint(modules_loaded_by(*arguments, "--help"))
 
@@ -92,7 +92,7 @@ def test_footprint_check_fails_when_a_command_loads_a_heavy_library(tmp_path: Pa
 
 def test_help_names_every_command() -> None:
     text = run("--help").stdout
-    assert all(f"  {name} " in text for name in ("app", "capture", "show"))
+    assert all(f"  {name} " in text for name in ("app", "capture", "doctor", "show"))
     assert "\b" not in text
 
 

@@ -6,6 +6,7 @@ need, so that all of them together cost a handful of forward passes.
 """
 
 from importlib import import_module
+from pkgutil import iter_modules
 
 from clsight.doctor import checks
 from clsight.doctor.diagnosis import diagnose
@@ -14,7 +15,8 @@ from clsight.doctor.registry import CHECKS, Check, check
 
 __all__ = ["CHECKS", "SEVERITIES", "Check", "Finding", "Findings", "check", "diagnose"]
 
-# In the order in which they are made and told.
-_TOPICS = ("forward_pass", "cls_entry", "cls_input", "masking", "modes", "weights", "depth", "attention")
-for _topic in (*_TOPICS, "states", "self_check"):
+# In this order they are made and told; further files of checks come after them.
+_FIRST = ("forward_pass", "cls_entry", "cls_input", "masking", "modes", "weights", "depth", "attention")
+_topics = dict.fromkeys((*_FIRST, "states", *(module.name for module in iter_modules(checks.__path__))))
+for _topic in _topics:
     import_module(f"{checks.__name__}.{_topic}")

@@ -89,7 +89,7 @@ def _real(given: Any, meaning: bool, tokens: Tensor) -> Tensor:
 
 
 def _like(call: dict[str, Any], name: str, mask: Tensor) -> Tensor:
-    """Return a mask in the form of the one in the call; torch wants all masks of a call to be of one dtype."""
+    """Return a mask in the form of the one in the call; torch wants all masks of a call in one dtype."""
     given = call.get(name)
     others = [value for key, value in call.items() if "mask" in key and isinstance(value, Tensor)]
     like = given if isinstance(given, Tensor) else next(iter(others), None)

@@ -35,7 +35,7 @@ class Redrawn:
         """The rest of a sentence about the predicted class."""
         if self.flip_rate is None:
             return ""
-        return f", and two passes disagree on the class of {self.flip_rate:.1%} of the samples"
+        return f", and two passes disagree on the class of {self.flip_rate:.1%} of them"
 
 
 def redrawn(examination: Examination) -> Redrawn:

@@ -67,7 +67,7 @@ def cls_is_fixed(examination: Examination) -> Iterator[Finding]:
     cost = redrawn(examination)
     yield warning(
         f"[CLS] is redrawn at each forward pass: over {cost.draws} passes that is {cost.share:.1%} of the "
-        f"output's variance (ICC {cost.icc:.3f}){cost.flips}.",
+        f"output's variance between {examination.samples} samples (ICC {cost.icc:.3f}){cost.flips}.",
         why="The same input can get two answers, and each map is of one draw.",
         next_step="Make [CLS] a parameter, or fix one draw; else average the answers of several passes.",
     )

@@ -1,0 +1,161 @@
+"""One ill model per thing that a check can find, beside a healthy twin in which it finds nothing."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+import clsight
+from clsight.loading import as_subject
+from clsight.models import ClassificationTransformer as OwnClassifier
+from clsight.models import ModelConfig
+from doctor import patients
+from doctor.forum_classifier import ClassificationTransformer
+from doctor.patients import series
+from encoder_builders import randomize
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model that must trigger one finding.
+
+    Attributes:
+        check: Name of the check.
+        severity: What it must find.
+        told: Part of the sentence, with its number.
+        ill: Makes the model.
+        twin: Makes the healthy model; by default `patients.healthy`.
+        options: Further arguments of `diagnose`.
+    """
+
+    check: str
+    severity: str
+    told: str
+    ill: Callable[[], Any]
+    twin: Callable[[], Any] = patients.healthy
+    options: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self):
+        return f"{self.check}-{self.severity}-{self.told[:24]}"
+
+
+def diagnosed(model, **options):
+    """Return the findings about a module on the series, about a subject on its own examples."""
+    if isinstance(model, torch.nn.Module):
+        return clsight.diagnose(model, options.pop("inputs", series()), **options)
+    return clsight.diagnose(model, **options)
+
+
+def subject(*, strategy="learned", **provenance):
+    """Return a small subject whose loader noted something."""
+    config = ModelConfig(classes=3, width=12, heads=3, layers=2, strategy=strategy, max_time=9)
+    examples = clsight.Examples(series().numpy())
+    made = as_subject(randomize(OwnClassifier(config)), name="small", examples=examples)
+    made.provenance |= provenance
+    return made
+
+
+def forum():
+    torch.manual_seed(0)
+    return ClassificationTransformer(12, 4, 2).eval()
+
+
+def loaded(*, missing=(), unexpected=()):
+    return lambda: subject(missing=list(missing), unexpected=list(unexpected))
+
+
+def in_half():
+    return patients.zero_start(1e-12).half()
+
+
+def half_twin():
+    return patients.zero_start(1e-12, trained=False).half()
+
+
+HALF = {"inputs": series().half()}
+PADDED = {"inputs": {"x": series(), "token_mask": torch.arange(7).expand(4, -1) < 5}}
+IN_LAYER = "encoder.layers.1.linear1.weight"
+
+CASES = [
+    Case("capture_runs", "error", "encoder.layers.1`: expected finite attention scores", patients.nan_weight),
+    Case(
+        "forward_is_own",
+        "warning",
+        "holds a tensor for [CLS], but whether the real forward uses it",
+        lambda: subject(forward="reconstructed"),
+        subject,
+    ),
+    Case(
+        "forward_is_own",
+        "warning",
+        "holds no tensor for [CLS]",
+        lambda: subject(strategy="zeros", forward="reconstructed"),
+        subject,
+    ),
+    Case("cls_enters_encoder", "error", "torch.randn (4, 1, 12) is drawn at each forward pass", forum),
+    Case("cls_enters_encoder", "error", "the attention sees 7 tokens, as many as the input has", forum),
+    Case(
+        "cls_enters_encoder", "error", "changing `cls` changes no output; the", patients.forgotten_parameter
+    ),
+    Case(
+        "cls_enters_encoder",
+        "error",
+        "`cls` enters the encoder, but no output",
+        lambda: patients.blocked(parameter=True),
+    ),
+    Case(
+        "cls_enters_encoder",
+        "error",
+        "No output depends on the position",
+        lambda: patients.blocked(parameter=False),
+    ),
+    Case(
+        "cls_enters_encoder",
+        "warning",
+        "`extra` has the size of one token",
+        patients.forgotten_vector,
+    ),
+    Case("cls_enters_encoder", "warning", "(torch.rand (3,))", patients.idle_draw),
+    Case("input_at_cls", "error", "an ordinary token, not a [CLS]", forum),
+    Case("input_at_cls", "error", "an ordinary token", lambda: subject(strategy="first_token"), subject),
+    Case("input_at_cls", "warning", "it is made from the input", patients.mean_as_cls),
+    Case("cls_is_fixed", "warning", "[CLS] is redrawn at each forward pass", patients.redrawn_cls),
+    Case("cls_is_fixed", "warning", "[CLS] is redrawn at each forward pass", patients.own_stream),
+    Case("cls_is_fixed", "warning", "other random draws change the output", patients.noisy_tokens),
+    Case("cls_is_not_zero", "note", "zero in all channels", patients.zero_cls),
+    Case("cls_is_unique", "warning", "Positions 0 and 1 enter", patients.twin_registers),
+    Case("rows_sum_to_one", "error", "sums to 0 in", patients.blind_cls, patients.OwnAttention),
+    Case("padding_gets_nothing", "error", "calls 8 tokens padding", patients.unmasked, options=PADDED),
+    Case("mask_is_honored", "error", "`token_mask` is silently dropped", patients.unmasked),
+    Case("mask_is_honored", "warning", "changing them changes the answer", patients.averaged_over_padding),
+    Case("dropout_is_off", "warning", "1 times in a forward pass in eval", patients.forgetful_dropout),
+    Case("dropout_is_off", "warning", "the module itself", patients.dropped_attention, patients.OwnAttention),
+    Case("eval_mode", "warning", "modules act differently in it", lambda: patients.healthy().train()),
+    Case("eval_mode", "note", "nothing in it acts", lambda: patients.healthy(dropout=0.0).train()),
+    Case("weights_loaded", "error", "`encoder.layers.1 (1)`", loaded(missing=[IN_LAYER]), loaded()),
+    Case("weights_loaded", "warning", "1 weights were not", loaded(missing=["head.weight"]), loaded()),
+    Case("weights_loaded", "warning", "found no place", loaded(unexpected=[IN_LAYER]), loaded()),
+    Case("weights_loaded", "note", "found no place", loaded(unexpected=["pooler.weight"]), loaded()),
+    Case("layers_are_trained", "warning", "All 2 layers look untouched", patients.untrained),
+    Case("layers_differ", "warning", "2 of 2 layers", patients.equal_layers),
+    Case("depth_is_used", "warning", "`depth` is 6, but 2 attention layers ran", patients.ignored_depth),
+    Case("depth_is_used", "warning", "1 layers never ran", patients.idle_layers, patients.own_layers),
+    Case("layers_are_own", "warning", "listed 3 times", patients.listed_twice, patients.own_layers),
+    Case("layers_are_own", "warning", "2 layers share", patients.shared_weights, patients.own_layers),
+    Case("layers_are_own", "note", "`layers.0` runs 2 times", patients.run_twice, patients.own_layers),
+    Case("query_is_not_zero", "warning", "zero in `encoder.layers.0`", patients.without_query),
+    Case("attention_is_not_even", "warning", "all heads of `en", lambda: patients.even_heads(range(3))),
+    Case("attention_is_not_even", "note", "1 of 6 heads", lambda: patients.even_heads([1])),
+    Case("no_sink", "note", "A sink: `[CLS]` receives", lambda: patients.drawn_to_cls(12.0)),
+    Case("looks_at_input", "note", "goes to special tokens", lambda: patients.drawn_to_cls(12.0)),
+    Case("scores_are_not_saturated", "warning", "all heads of", lambda: patients.drawn_to_cls(90.0)),
+    Case("scores_are_not_saturated", "note", "2 of 6 heads", lambda: patients.drawn_to_cls(90.0, [1])),
+    Case("states_are_even", "note", "Massive activations: ", patients.massive),
+    Case("states_are_even", "note", "An outlier: token 3", patients.outlier),
+    Case("norm_gradient", "warning", "of [CLS] by 1,000,000", lambda: patients.zero_start(1e-12)),
+    Case("norm_gradient", "note", "of [CLS] by 316", lambda: patients.zero_start(1e-5)),
+    Case("norm_gradient", "error", "the gradient NaN", in_half, half_twin, options=HALF),
+    Case("self_check_error", "note", "1 of 1 layers", patients.dropped_attention, patients.OwnAttention),
+]
