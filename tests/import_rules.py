@@ -37,6 +37,8 @@ ZONES = {
     "torchvision": set[str](),
     "transformers": _LOADING,
     "timm": _LOADING,
+    "open_clip": _LOADING,
+    "PIL": _LOADING,
     "safetensors": _LOADING,
     "plotly": {"figures", "clsight_app"},
     "dash": {"clsight_app"},

@@ -11,6 +11,7 @@ from clsight.errors import CheckpointError, did_you_mean
 from clsight.loading.options import Activation, Norm, Options
 from clsight.loading.own_folder import read_own_folder
 from clsight.loading.subject import Subject
+from clsight.loading.torchvision_models import is_torchvision, read_torchvision
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,9 @@ class Format:
 
 
 FORMATS: tuple[Format, ...] = (
+    Format(
+        "weights of torchvision", is_torchvision, read_torchvision, frozenset({"architecture", "cls_index"})
+    ),
     Format("a clsight folder", lambda path, options: True, lambda path, options: read_own_folder(path)),
 )
 """Asked in order; the first that recognizes a path reads it."""

@@ -6,6 +6,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from clsight.errors import CheckpointError
+from clsight.loading.optional_libraries import needing
 
 Array = np.ndarray[Any, Any]
 Fit = Literal["shortest", "longest", "squash"]
@@ -59,7 +60,8 @@ class PictureTransform:
 
     def cut(self, picture: Array) -> Array:
         """Return the part that the model sees: uint8 [height, width, 3] -> uint8 [*size, 3]."""
-        from PIL import Image
+        with needing("pillow", extra="pictures"):
+            from PIL import Image
 
         image = Image.fromarray(picture)
         height, width = self.scaled(image.height, image.width)
