@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from torch import Tensor, nn
@@ -18,7 +18,10 @@ from clsight.hooks.recorder import TokenMask
 if TYPE_CHECKING:
     from clsight.loading import Examples, Subject
 
-_EXAMINED = 32
+FAILED: Final = "the check itself failed"
+"""How the reason of a check begins that raised what it should not."""
+_UNEXPECTED: Final = (RuntimeError, ValueError, TypeError, LookupError, AttributeError, AssertionError)
+_EXAMINED: Final = 32
 """How many of a model's own examples are looked at."""
 
 
@@ -61,7 +64,7 @@ def diagnose(
     question = _question(subject_or_module, inputs, cls_index)
     question = replace(
         question,
-        token_mask=question.token_mask if token_mask is None else token_mask,
+        token_mask=token_mask,
         within=question.within if within is None else within,
         output=output,
     )
@@ -72,7 +75,9 @@ def diagnose(
         try:
             found += _made(check, examination)
         except (NotApplicableError, ClsightError) as reason:
-            not_applicable[check.name] = _short(reason)
+            not_applicable[check.name] = str(reason).rstrip(".")
+        except _UNEXPECTED as failure:  # one check that a strange model breaks must not hide the others
+            not_applicable[check.name] = f"{FAILED}, {type(failure).__name__}: {failure}"
     return Findings(question.name, tuple(found), not_applicable, _labels(question))
 
 
@@ -109,7 +114,6 @@ def _question_of(subject: "Subject", raw: Any, cls_index: ClsIndex | None) -> Qu
         raw=raw,
         subject=subject,
         cls_index=subject.cls_index if cls_index is None else cls_index,
-        token_mask=prepared.token_mask,
         token_kind=prepared.token_kind,
         within=subject.within,
     )
@@ -136,10 +140,6 @@ def _is_own(question: Question) -> bool:
     assert subject is not None
     own = subject.examples
     return own is not None and np.array_equal(own.inputs[: len(question.raw)], question.raw.inputs)
-
-
-def _short(reason: Exception) -> str:
-    return str(reason).rstrip(".")
 
 
 def _no_inputs(name: str, next_step: str) -> CaptureError:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from clsight.doctor.cls_tensors import ClsTensor, find_cls_tensors
 from clsight.doctor.layer_states import LayerStates, NormInput
 from clsight.doctor.passes import Pass, noise_like, shifted, undisturbed, watched_pass
+from clsight.errors import CaptureError
 from clsight.hooks import capture
 from clsight.hooks.calls import Inputs, first_tensor
 
@@ -32,6 +33,14 @@ class NotApplicableError(Exception):
     """A check cannot look at this model; the message says why, without a full stop."""
 
 
+class RefusedError(NotApplicableError):
+    """A check needs the record, and the capture was refused; `refusal` is the capture's own error."""
+
+    def __init__(self, refusal: CaptureError) -> None:
+        super().__init__("the capture was refused")
+        self.refusal = refusal
+
+
 @dataclass(frozen=True)
 class Question:
     """What is examined, as the user gave it.
@@ -43,7 +52,7 @@ class Question:
         raw: What a subject prepares into `inputs`; None without a subject.
         subject: What `clsight.load` returned; None for a bare module.
         cls_index: Position of [CLS]; None if the subject has none.
-        token_mask: `[sample, token]`, True = real; None to find it.
+        token_mask: `[sample, token]`, True = real; None to find it, or to take the subject's own.
         token_kind: `[sample, token]`, kind of each token; None if unknown.
         within: Name of the submodule to look at; None for all.
         output: From the module's output to its logits; None to find them.
@@ -85,19 +94,28 @@ class Examination:
         self.question = question
         self.module = question.module
 
-    @cached_property
+    @property
     def record(self) -> xr.Dataset:
         """The record of one capture, with the weight that each token receives.
 
         Raises:
-            CaptureError: If the model cannot be captured, or its map would be wrong.
+            RefusedError: If the model cannot be captured, or its map would be wrong.
         """
-        return self.captured(keep=("vectors", "received"))
+        if isinstance(self._record_or_refusal, CaptureError):
+            raise RefusedError(self._record_or_refusal)
+        return self._record_or_refusal
+
+    @cached_property
+    def _record_or_refusal(self) -> xr.Dataset | CaptureError:
+        try:
+            return self.captured(keep=("vectors", "received"))
+        except CaptureError as refusal:
+            return refusal
 
     @cached_property
     def first(self) -> Look:
-        """The pass that others are compared with."""
-        return self.look()
+        """The pass that others are compared with, whose states are measured."""
+        return self.look(measured=True)
 
     @cached_property
     def second(self) -> Look:
@@ -159,22 +177,21 @@ class Examination:
             return given.shape[1] if not given.is_floating_point() else None
         return given.shape[1] if given.shape[0] == self.samples else given.shape[0]
 
-    def captured(self, *, keep: Any = (), inputs: Any = None, raw: Any = None) -> xr.Dataset:
+    def captured(self, *, keep: Any = (), inputs: Any = None) -> xr.Dataset:
         """Return the record of a capture, with the random streams at the start of `first`.
 
         Args:
             keep: As for `clsight.capture`.
             inputs: What the module is called with instead of its own inputs.
-            raw: What is captured instead, for a subject.
         """
         question = self.question
         with undisturbed(self.module, FIRST):
             if question.subject is not None and inputs is None:
-                shown = question.raw if raw is None else raw
                 return capture(
                     question.subject,
-                    shown,
+                    question.raw,
                     cls_index=question.cls_index,
+                    token_mask=question.token_mask,
                     keep=keep,
                     within=question.within,
                     output=question.output,
@@ -189,14 +206,15 @@ class Examination:
                 output=question.output,
             )
 
-    def look(self, *, seed: int = FIRST, inputs: Inputs | None = None) -> Look:
+    def look(self, *, seed: int = FIRST, inputs: Inputs | None = None, measured: bool = False) -> Look:
         """Run the module once, watched.
 
         Args:
             seed: Start of its random streams.
             inputs: Instead of its own inputs.
+            measured: Also measure how large the states are, and what norms receive.
         """
-        states = LayerStates(self.layers, self.positions, tokens=self.tokens)
+        states = LayerStates(self.layers, self.positions, tokens=self.tokens, measured=measured)
         result = watched_pass(
             self.module,
             self.question.inputs if inputs is None else inputs,
@@ -242,8 +260,9 @@ def change_between(one: Pass, other: Pass) -> float:
             return float("inf")
         if torch.equal(before, after) or before.numel() == 0:
             continue
-        size = float(before.double().square().mean().sqrt())
-        largest = max(largest, float((before - after).double().abs().max()) / (size or 1.0))
+        size = float(before.double().nan_to_num(0.0, 0.0, 0.0).square().mean().sqrt())
+        difference = (before - after).double().masked_fill(before.isnan() & after.isnan(), 0.0)
+        largest = max(largest, float(difference.abs().nan_to_num(float("inf")).max()) / (size or 1.0))
     return largest
 
 

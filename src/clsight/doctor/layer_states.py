@@ -56,6 +56,7 @@ class LayerStates:
         layers: Name to module, as `Examination.layers`.
         positions: `[sample]`, position of [CLS].
         tokens: Length of the sequence.
+        measured: Whether to fill `extents` and `norms`.
         entering: `[sample, token, channel]`, what entered the first layer; None if not found.
         cls_leaving: `[sample, channel]`, [CLS] after the last layer seen.
         extents: One per run of a layer.
@@ -65,6 +66,7 @@ class LayerStates:
     layers: Mapping[str, nn.Module]
     positions: Tensor
     tokens: int
+    measured: bool = False
     entering: Tensor | None = None
     cls_leaving: Tensor | None = None
     extents: list[Extent] = field(default_factory=list)
@@ -83,8 +85,9 @@ class LayerStates:
             if leaving is not None:
                 order = torch.arange(len(self.positions))
                 self.cls_leaving = leaving[order, self.positions].clone()
-                self.extents.append(_extent(self._names[module], leaving))
-        elif "norm" in type(module).__name__.lower():
+                if self.measured:
+                    self.extents.append(_extent(self._names[module], leaving))
+        elif self.measured and "norm" in type(module).__name__.lower():
             states = self._sequence(inputs)
             if states is not None:
                 self.norms.append(_norm_input(name, module, states, self.positions))

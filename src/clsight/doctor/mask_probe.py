@@ -74,7 +74,7 @@ def _bound(examination: Examination) -> dict[str, Any]:
 
 
 def _first(call: dict[str, Any]) -> Tensor:
-    return next(value for value in call.values() if isinstance(value, Tensor))
+    return next(tensor for tensor in call.values() if isinstance(tensor, Tensor))
 
 
 def _real(given: Any, meaning: bool, tokens: Tensor) -> Tensor:

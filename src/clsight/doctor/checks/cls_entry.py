@@ -65,21 +65,22 @@ def _of_token_size(examination: Examination, draws: list[str]) -> str | None:
 def _effect_of(examination: Examination, candidate: ClsTensor) -> Finding:
     changed = examination.with_shifted(candidate)
     effect = change_between(examination.first.result, changed.result)
-    if effect > _NOTHING:
+    before, after = examination.first.states.entering, changed.states.entering
+    enters = before is not None and after is not None and not torch.equal(before, after)
+    if effect > _NOTHING and (enters or before is None):
         return ok(
             f"[CLS] enters the encoder: noise on `{candidate.shown}` changes the output by {effect:.2g} "
             "times "
             "its typical size."
         )
-    before, after = examination.first.states.entering, changed.states.entering
-    enters = before is not None and after is not None and not torch.equal(before, after)
     told = warning if not candidate.is_named else error
+    nothing = "no output" if effect <= _NOTHING else "the output, but not what enters the first layer"
     if enters:
         sentence = f"`{candidate.shown}` enters the encoder, but no output depends on it"
     elif candidate.is_named:
-        sentence = f"[CLS] never enters the encoder: changing `{candidate.shown}` changes no output"
+        sentence = f"[CLS] never enters the encoder: changing `{candidate.shown}` changes {nothing}"
     else:
-        sentence = f"`{candidate.shown}` has the size of one token, but changing it changes no output"
+        sentence = f"`{candidate.shown}` has the size of one token, but changing it changes {nothing}"
     return told(f"{sentence}{_not_longer(examination)}.", why=_WHY, next_step=_NEXT)
 
 

@@ -145,10 +145,14 @@ def _is_redrawn(examination: Examination) -> bool:
 
 def _is_token(examination: Examination) -> bool:
     """Tell whether a token of the input stands where [CLS] should."""
-    kinds = examination.question.token_kind
-    if kinds is not None and kinds.shape[1] > int(examination.positions[0]):
-        return str(kinds[0][int(examination.positions[0])]) != "cls"
-    return examination.input_tokens == examination.tokens
+    question = examination.question
+    is_as_long = examination.input_tokens == examination.tokens
+    if question.subject is None or question.token_kind is None:
+        return is_as_long
+    kinds, place = question.token_kind[0], int(examination.positions[0])
+    # [CLS] is part of the input of text models, so that its length says nothing there.
+    is_text = question.subject.takes in {"text", "token_ids"}
+    return place >= len(kinds) or str(kinds[place]) != "cls" or (is_as_long and not is_text)
 
 
 def _pairs(examination: Examination) -> list[tuple[int, int]]:

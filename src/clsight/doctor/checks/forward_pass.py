@@ -2,10 +2,9 @@
 
 from collections.abc import Iterator
 
-from clsight.doctor.examination import Examination, NotApplicableError
+from clsight.doctor.examination import Examination, NotApplicableError, RefusedError
 from clsight.doctor.findings import Finding, error, ok, warning
 from clsight.doctor.registry import check
-from clsight.errors import CaptureError
 
 
 @check(
@@ -19,11 +18,11 @@ def capture_runs(examination: Examination) -> Iterator[Finding]:
     """Tell why a capture is refused; else what it holds."""
     try:
         record = examination.record
-    except CaptureError as refused:
+    except RefusedError as refused:
         yield error(
-            f"The capture was refused. {refused}",
+            f"The capture was refused. {refused.refusal}",
             why="A map that failed its own check, or was never made, is not shown.",
-            next_step=f"{refused.next_step.rstrip('.')}.",
+            next_step=f"{refused.refusal.next_step.rstrip('.')}.",
         )
         return
     sizes = record.sizes

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from clsight.doctor.examination import Examination, NotApplicableError
+from clsight.doctor.examination import Examination, NotApplicableError, RefusedError
 from clsight.doctor.findings import Finding, error, note, ok, warning
 from clsight.doctor.initial_weights import looks_untouched
 from clsight.doctor.registry import check
@@ -122,8 +122,11 @@ def _equal(one: nn.Module, other: nn.Module) -> bool:
 
 
 def _of_layers(examination: Examination, names: list[Any]) -> list[str]:
-    """Return the names that belong to an attention layer, once per layer with their number."""
-    layers = [name.partition("#")[0] for name in examination.layers]
+    """Return the attention layers that names belong to, each with their number; none if nothing ran."""
+    try:
+        layers = [name.partition("#")[0] for name in examination.layers]
+    except RefusedError:
+        return []
     counts = Counter(next((layer for layer in layers if layer and layer in str(name)), "") for name in names)
     return [f"{layer} ({count})" for layer, count in counts.items() if layer]
 
