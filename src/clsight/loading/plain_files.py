@@ -3,15 +3,14 @@
 import json
 import os
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
 from clsight.errors import CheckpointError
+from clsight.loading.plain_values import check_extent
 
 LARGEST_JSON: Final = 8 * 2**20
 """Bytes of the largest configuration file that is read."""
-DEEPEST_JSON: Final = 64
 _ANEW: Final = "Copy it anew from its source"
 
 
@@ -121,8 +120,7 @@ def parse_json(data: bytes, path: Path) -> Any:
     """Return what JSON in UTF-8 says; `path` is for the message alone."""
     try:
         value = json.loads(data, object_pairs_hook=_once, parse_constant=_no_number)
-        if depth_of(value) > DEEPEST_JSON:
-            raise ValueError(f"nested deeper than {DEEPEST_JSON}")
+        check_extent(value)
     except (ValueError, RecursionError) as error:
         raise CheckpointError(
             str(path), expected="JSON", got=f"text that is not ({error})", next_step=_ANEW
@@ -140,18 +138,3 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_number(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
-
-
-def depth_of(value: Any) -> int:
-    """Return how deep dicts and lists are nested: 0 for a plain value."""
-    depth, level = 0, [value]
-    while level := [inner for outer in level for inner in _children(outer)]:
-        depth += 1
-    return depth
-
-
-def _children(value: Any) -> Iterator[Any]:
-    if isinstance(value, dict):
-        yield from value.values()
-    elif isinstance(value, list):
-        yield from value
