@@ -6,6 +6,7 @@ of queries. Both are compared at once with what the operation itself gave.
 """
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,6 +22,7 @@ from clsight.hooks.scores import (
     score_blocks,
     softmax_or_zero,
 )
+from clsight.hooks.shelf import Shelf
 
 _BLURRED = 2.5e-7
 _BLURRED_HALF = 5e-6
@@ -56,6 +58,13 @@ class ClsView:
     column_error: Tensor
     largest_score: Tensor
     kernel: str
+
+    def on(self, shelf: Shelf) -> "ClsView":
+        """Return the view with its tensors copied to a shelf."""
+        kept: dict[str, Any] = {
+            name: shelf.keep(value) for name, value in vars(self).items() if isinstance(value, Tensor)
+        }
+        return replace(self, **kept)
 
 
 def view_cls(call: AttentionCall, position: Position) -> ClsView:

@@ -22,6 +22,7 @@ from clsight.hooks.residual import ResidualStream
 from clsight.hooks.scores import per_query_head
 from clsight.hooks.selection import is_inside, no_such_module, select_layers
 from clsight.hooks.self_check import check_logits, check_views, dropout_notes, mask_notes
+from clsight.hooks.shelf import Shelf
 
 ClsIndex = int | Sequence[int] | Tensor
 
@@ -67,6 +68,7 @@ class Forward:
         self._attended: dict[int, Tensor] = {}
         self._finder: ProjectionFinder | None = None
         self._stream = ResidualStream()
+        self._shelf = Shelf()
 
     def on_attention(self, call: AttentionCall | Skipped, path: tuple[str, ...]) -> None:
         """Look at one attention call that ran inside the modules of `path`."""
@@ -80,7 +82,7 @@ class Forward:
             self._positions[call.tokens] = Position(resolve_cls_index(self._settings.cls_index, call))
             self._attended[call.tokens] = attended_keys(call)
         position = self._positions[call.tokens]
-        layer = Layer.of(call, view_cls(call, position), path)
+        layer = Layer.of(call, view_cls(call, position).on(self._shelf), path)
         self._keep_more(layer, call, position)
         self._layers.append(layer)
         self._finder = ProjectionFinder(call, position)
@@ -117,7 +119,7 @@ class Forward:
         if self._finder.is_projection(features, weight):
             effective = self._finder.effective_weight(weight, receivers())
             if effective is not None:
-                layer.value_norm = self._finder.value_norm(effective)
+                layer.value_norm = self._shelf.keep(self._finder.value_norm(effective))
             if effective is not None and "contributions" in self._settings.keep:
                 layer.contribution_norm = self._finder.contribution_norm(effective, layer.view.row)
         if not self._finder.is_waiting:

@@ -13,7 +13,7 @@ While it is active, torch's native encoder fast path and nested tensors are off 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from types import FunctionType, MappingProxyType
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -76,45 +76,35 @@ class AttentionMode(TorchFunctionMode):
         self._tags = Tags()
         self._sources = Sources()
         self._packing: _Packing | None = None
-        self._handlers = self._make_handlers()
         self._python_attention = _without_dispatch(_F.multi_head_attention_forward)
-        self._fused_attention = _without_dispatch(_F.multi_head_attention_forward, self._inner_functions())
+        self._fused_attention: Any = None  # made on entering: it refers back to the mode
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        handler = self._handlers.get(func)
+        handler = _HANDLERS.get(func)
         if handler is None and not self._tags.entries:  # most calls: attributes of tensors, elementwise steps
             return func(*args, **kwargs) if kwargs else func(*args)
         kwargs = kwargs or {}
         if handler is not None and self._watch.is_active() and not _in_backward():
-            return handler(func, args, kwargs)
+            return handler(self, func, args, kwargs)
         result = func(*args, **kwargs)
         if self._tags.entries and func not in _NOT_ELEMENTWISE:
             self._tags.carry((*args, *kwargs.values()), result)
         return result
 
+    def __enter__(self) -> Self:
+        if self._fused_attention is None:
+            inner = self._inner_functions()
+            self._fused_attention = _without_dispatch(_F.multi_head_attention_forward, inner)
+        super().__enter__()  # type: ignore[no-untyped-call]
+        return self
+
     def __exit__(self, *error: Any) -> None:
         super().__exit__(*error)  # type: ignore[no-untyped-call]
         if self._packing is None:
             self._tags.clear()
-
-    def _make_handlers(self) -> dict[Any, Callable[..., Any]]:
-        tensor, aten = torch.Tensor, torch.ops.aten
-        fused = (_SDPA, aten.scaled_dot_product_attention, aten.scaled_dot_product_attention.default)
-        products = (torch.matmul, tensor.matmul, tensor.__matmul__, torch.bmm, tensor.bmm)
-        softmaxes = (torch.softmax, tensor.softmax, _F.softmax, torch.special.softmax)
-        return {
-            _F.multi_head_attention_forward: self._multi_head,
-            _F.linear: self._linear,
-            torch.einsum: self._einsum,
-            torch.cat: self._cat,
-            **dict.fromkeys(fused, self._fused),
-            **dict.fromkeys(products, self._product),
-            **dict.fromkeys((torch.baddbmm, tensor.baddbmm), self._product_onto_mask),
-            **dict.fromkeys(softmaxes, self._softmax),
-            **dict.fromkeys((_F.dropout, torch.dropout), self._dropout),
-        }
+            self._fused_attention = None
 
     def _multi_head(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run torch's own Python code for multi-head attention, so that the operations inside are seen."""
@@ -277,6 +267,24 @@ class AttentionMode(TorchFunctionMode):
             self._watch.on_attention(canonical(call, sizes=sizes, extra_keys=extra_keys))
 
 
+def _make_handlers() -> dict[Any, Callable[[AttentionMode, Any, tuple[Any, ...], dict[str, Any]], Any]]:
+    tensor, aten, mode = torch.Tensor, torch.ops.aten, AttentionMode
+    fused = (_SDPA, aten.scaled_dot_product_attention, aten.scaled_dot_product_attention.default)
+    products = (torch.matmul, tensor.matmul, tensor.__matmul__, torch.bmm, tensor.bmm)
+    softmaxes = (torch.softmax, tensor.softmax, _F.softmax, torch.special.softmax)
+    return {
+        _F.multi_head_attention_forward: mode._multi_head,
+        _F.linear: mode._linear,
+        torch.einsum: mode._einsum,
+        torch.cat: mode._cat,
+        **dict.fromkeys(fused, mode._fused),
+        **dict.fromkeys(products, mode._product),
+        **dict.fromkeys((torch.baddbmm, tensor.baddbmm), mode._product_onto_mask),
+        **dict.fromkeys(softmaxes, mode._softmax),
+        **dict.fromkeys((_F.dropout, torch.dropout), mode._dropout),
+    }
+
+
 def _without_dispatch(function: Any, instead: Mapping[str, Any] = _NOTHING) -> Any:
     """Return a copy of one of torch's Python functions that runs its body and does not ask the mode.
 
@@ -305,3 +313,7 @@ def _same_memory(first: Tensor, second: Tensor) -> bool:
 def _in_backward() -> bool:
     """Whether autograd is running: gradient checkpointing then repeats calls that were already seen."""
     return bool(torch._C._current_graph_task_id() != -1)
+
+
+_HANDLERS = _make_handlers()
+"""What the mode does about each function; every other one passes through."""

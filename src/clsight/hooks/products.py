@@ -19,13 +19,23 @@ def product(left: Tensor, right: Tensor) -> Tensor:
         left: `[sample, group, row, inner]`, small.
         right: `[sample, group, inner, column]`, of the same dtype.
     """
-    if left.dtype == torch.float32 and _is_rounded(left.device.type):
-        return product(left.double(), right.double()).float()
+    if exact_dtype(left) != left.dtype:
+        return product(left.double(), right.double()).to(left.dtype)
     if left.shape[2] == 1 and right.nbytes <= _LARGE:
         return (left.transpose(2, 3) * right).sum(2, keepdim=True)
     if _would_be_copied(right):
         return torch.stack([one @ other for one, other in zip(left, right, strict=True)])
     return left @ right
+
+
+def result_dtype(tensor: Tensor) -> torch.dtype:
+    """Return the dtype of what is computed from a tensor: float64 for float64, else float32."""
+    return torch.float64 if tensor.dtype == torch.float64 else torch.float32
+
+
+def exact_dtype(tensor: Tensor) -> torch.dtype:
+    """Return the dtype in which products are at least as exact as float32."""
+    return torch.float64 if _is_rounded(tensor.device.type) else result_dtype(tensor)
 
 
 def _would_be_copied(tensor: Tensor) -> bool:

@@ -10,9 +10,11 @@ from torch import Tensor, nn
 
 from clsight.hooks.operations import AttentionCall, split
 from clsight.hooks.positions import Position
+from clsight.hooks.products import exact_dtype, result_dtype
 from clsight.hooks.scores import per_query_head
 
 _NEXT_MAPS = 6
+_LARGE = 2**20
 _LINEAR = 2e-2  # half precision rounds what an adapter adds
 
 
@@ -114,11 +116,16 @@ class ProjectionFinder:
 
 def _projected_norm(value: Tensor, weight: Tensor, heads: int) -> Tensor:
     """Return ‖v W_O‖ as √(v G vᵀ) with one Gram matrix G = W_Oᵀ W_O per head: `[sample, head, key]`."""
-    dtype = torch.float64 if value.dtype == torch.float64 else torch.float32
     with torch.no_grad(), torch.autocast(value.device.type, enabled=False):
-        per_head = split(weight.to(dtype), 1, heads).permute(1, 0, 2)
-        gram = per_head.transpose(1, 2) @ per_head
-        grouped = split(gram, 0, value.shape[1])
-        full = value.to(dtype)[:, :, None]
-        squares = ((full @ grouped) * full).sum(-1)
-        return squares.clamp(min=0).sqrt().flatten(1, 2)
+        dtype = exact_dtype(value)
+        slices = torch.chunk(weight.to(dtype), heads, dim=1)
+        gram = split(torch.stack([part.T @ part for part in slices]), 0, value.shape[1])
+        pieces = torch.chunk(value, len(value)) if value.nbytes > _LARGE else (value,)
+        return torch.cat([_norm(piece.to(dtype), gram) for piece in pieces]).to(result_dtype(value))
+
+
+def _norm(value: Tensor, gram: Tensor) -> Tensor:
+    """Return √(v G vᵀ), `[sample, head, key]`, of values `[sample, group, key, value_dim]`."""
+    value = value[:, :, None]
+    squares = (value @ gram).mul_(value).sum(-1)
+    return squares.clamp_(min=0).sqrt_().flatten(1, 2)

@@ -94,7 +94,7 @@ class Recorder:
         }
         self._passes: list[Arrays] = []
         self._labeled: list[xr.Dataset] = []
-        self._path = ModulePath(self.module, on_leave=self._on_leave)
+        self._path = ModulePath(self.module)
         self._exit = ExitStack()
         self._forward = self._new_forward()
 
@@ -125,7 +125,7 @@ class Recorder:
         with ExitStack() as stack:
             stack.enter_context(lock_of(self.module))
             stack.enter_context(_uncompiled(self.module))
-            stack.enter_context(self._path)
+            self._path = stack.enter_context(ModulePath(self.module, on_leave=self._on_leave))
             before = self.module.register_forward_pre_hook(self._before, with_kwargs=True)
             stack.callback(before.remove)
             after = self.module.register_forward_hook(self._after, with_kwargs=True)
@@ -145,6 +145,7 @@ class Recorder:
     ) -> None:
         self._exit.close()
         self._forward = self._new_forward()
+        self._path = ModulePath(self.module)  # the one that was entered refers back to the recorder
 
     def _new_forward(self, sizes: tuple[int, ...] = ()) -> Forward:
         return Forward(self._settings, root=self._name, sizes=sizes)
