@@ -26,6 +26,7 @@ STAGES = (
     {"doctor"},
     {"summary", "figures"},
     {"clsight_app"},
+    {"command_options"},
     {"cli"},
     {"clsight"},
 )
@@ -49,7 +50,8 @@ ZONES = {
 
 ROOTS = {"src": "clsight", "app": "clsight_app"}
 _RANK = {name: rank for rank, names in enumerate(STAGES) for name in names}
-_LIGHT = {"clsight", "errors", "schema"}
+_TERMINAL = {"cli", "command_options"}
+_LIGHT = {"clsight", "errors", "schema", "command_options"}
 
 
 def violations(tree: Path, homes: dict[str, str]) -> list[str]:
@@ -86,9 +88,9 @@ def judge(stage: str, target: str, *, is_local: bool) -> str:
     other = stage_of(target)
     if other not in _RANK or stage not in _RANK:
         return f"{stage if stage not in _RANK else other} has no stage: give it one in import_rules.py"
-    if stage == "cli" and not is_local and other not in _LIGHT:
-        return f"cli may import {other} only inside a function"
-    if target == "clsight" and stage in {"cli", "clsight_app"}:
+    if stage in _TERMINAL and not is_local and other not in _LIGHT:
+        return f"{stage} may import {other} only inside a function"
+    if target == "clsight" and stage in {*_TERMINAL, "clsight_app"}:
         return ""
     return "" if _RANK[other] <= _RANK[stage] else f"{stage} may not import {other}, a later stage"
 

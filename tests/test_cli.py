@@ -136,7 +136,10 @@ def test_capture_takes_the_name_of_a_sample_model(tmp_path: Path) -> None:
 
 def test_unknown_model_is_a_sentence_with_the_nearest_name(tmp_path: Path) -> None:
     line = sentence(run("capture", "digits-lerned", "--out", tmp_path / "x.zarr.zip"))
-    assert "`digits-lerned`: expected a model folder, or the name of a sample model, but got neither." in line
+    assert (
+        "`digits-lerned`: expected a model folder or file, or the name of a sample model, but got neither."
+        in line
+    )
     assert "Did you mean `digits-learned`?" in line
     assert list(tmp_path.iterdir()) == []
 
@@ -159,7 +162,7 @@ def test_capture_without_examples_is_a_sentence(model: Path, tmp_path: Path) -> 
     bare = tmp_path / "bare"
     save_model(clsight.load(model).module, bare)
     line = sentence(run("capture", bare, "--out", tmp_path / "x.zarr.zip"))
-    assert "expected a model folder with examples, but got none." in line
+    assert "expected a model with examples, but got none." in line
 
 
 @pytest.mark.parametrize("name", ["record.zip", "absent/record.zarr.zip"])

@@ -6,7 +6,7 @@ from pathlib import Path
 from dash import Dash
 
 from clsight_app import navigation, routing
-from clsight_app.catalog import Catalog
+from clsight_app.catalog import Catalog, Source
 from clsight_app.components.controls import controls
 from clsight_app.components.shell import HTML, shell
 from clsight_app.failures import tell_failure
@@ -15,11 +15,11 @@ from clsight_app.security import forbid_other_hosts
 from clsight_app.state import Selection
 
 
-def create_app(models: Sequence[Path]) -> Dash:
+def create_app(models: Sequence[Path | Source]) -> Dash:
     """Return the dashboard over these models; `.server` is its WSGI application.
 
     Args:
-        models: Model folders or files that `clsight.load` takes, at least one.
+        models: Model folders or files that `clsight.load` takes, or sources with options; at least one.
 
     Raises:
         AppError: There is no model.

@@ -5,7 +5,8 @@ kept after its capture, so that a view of a model whose CLS is redrawn at each f
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -14,18 +15,38 @@ import numpy as np
 import xarray
 
 import clsight
+from clsight.doctor import Findings
 from clsight.errors import AppError
 from clsight.loading import Examples, Subject
 from clsight_app.cache import ByteCache
 
 GIB = 1 << 30
+FINDINGS_BYTES = 1 << 24
+
+
+@dataclass(frozen=True)
+class Source:
+    """A model that is loaded when it is asked for.
+
+    Attributes:
+        name: What to call it.
+        load: Loads it; called again when it was forgotten meanwhile.
+    """
+
+    name: str
+    load: Callable[[], Subject]
+
+    @classmethod
+    def of(cls, path: Path, loading: Mapping[str, Any] | None = None) -> "Source":
+        """Return the model at a path, loaded with these options of `clsight.load`."""
+        return cls(path.resolve().name, lambda: clsight.load(path, **(loading or {})))
 
 
 class Catalog:
     """Load models and capture their examples on demand, once each, from any number of threads.
 
     Args:
-        paths: Folders or files of the models, in the order they are offered.
+        models: The models in the order they are offered: folders, files, or sources with options.
         subject_bytes: Bound on the weights and examples held at once, in bytes.
         record_bytes: Bound on the records held at once, in bytes.
 
@@ -34,21 +55,28 @@ class Catalog:
     """
 
     def __init__(
-        self, paths: Sequence[Path], *, subject_bytes: int = 4 * GIB, record_bytes: int = GIB // 2
+        self,
+        models: Sequence[Path | Source],
+        *,
+        subject_bytes: int = 4 * GIB,
+        record_bytes: int = GIB // 2,
     ) -> None:
-        if not paths:
+        if not models:
             raise AppError(
                 "models", expected="at least one model", got="none", next_step="Give a model folder to show"
             )
-        self._paths = dict(zip(distinct_names(paths), paths, strict=True))
+        sources = [each if isinstance(each, Source) else Source.of(each) for each in models]
+        names = distinct_names([source.name for source in sources])
+        self._sources = dict(zip(names, sources, strict=True))
         self._subjects = ByteCache[str, Subject](subject_bytes, subject_size)
         self._records = ByteCache[tuple[str, int], xarray.Dataset](record_bytes, lambda record: record.nbytes)
-        self._capturing = {name: Lock() for name in self._paths}
+        self._findings = ByteCache[str, Findings](FINDINGS_BYTES, lambda findings: len(findings.to_json()))
+        self._capturing = {name: Lock() for name in self._sources}
 
     @property
     def models(self) -> tuple[str, ...]:
         """The names of the models, each once."""
-        return tuple(self._paths)
+        return tuple(self._sources)
 
     @property
     def first(self) -> str:
@@ -59,7 +87,7 @@ class Catalog:
 
     def subject(self, model: str) -> Subject:
         """Return the model of this name, loaded."""
-        return self._subjects.get(model, lambda: clsight.load(self._paths[model]))
+        return self._subjects.get(model, self._sources[model].load)
 
     def load_all(self) -> None:
         """Load every model once, so that one that cannot be loaded is told at the start."""
@@ -76,9 +104,9 @@ class Catalog:
         if examples is None or len(examples) == 0:
             raise AppError(
                 model,
-                expected="a model folder with examples",
+                expected="a model with examples",
                 got="none",
-                next_step="Choose another model, or put an examples file into the folder",
+                next_step="Choose another model, or put an examples file into a clsight folder",
             )
         return examples
 
@@ -93,6 +121,10 @@ class Catalog:
         """Return the record of one example (`sample=1`), captured at the first call."""
         return self._records.get((model, sample), lambda: self._capture(model, sample))
 
+    def findings(self, model: str) -> Findings:
+        """Return what the doctor finds in a model on its examples, made at the first call."""
+        return self._findings.get(model, lambda: clsight.diagnose(self.subject(model)))
+
     def peers(self, model: str) -> tuple[str, ...]:
         """Return the models whose examples equal those of `model`, itself included, in their order."""
         own = self.examples(model)
@@ -104,15 +136,14 @@ class Catalog:
             return clsight.capture(subject, example)
 
 
-def distinct_names(paths: Sequence[Path]) -> list[str]:
-    """Return a name for each path: its last part, numbered from the second on when it repeats."""
+def distinct_names(names: Sequence[str]) -> list[str]:
+    """Return each name, numbered from the second on where it repeats."""
     seen: Counter[str] = Counter()
-    names = []
-    for path in paths:
-        stem = path.resolve().name
-        seen[stem] += 1
-        names.append(stem if seen[stem] == 1 else f"{stem} ({seen[stem]})")
-    return names
+    distinct = []
+    for name in names:
+        seen[name] += 1
+        distinct.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
+    return distinct
 
 
 def subject_size(subject: Subject) -> int:

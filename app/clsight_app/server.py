@@ -12,17 +12,18 @@ import waitress
 
 from clsight.errors import AppError
 from clsight_app.application import create_app
+from clsight_app.catalog import Source
 
 _THREADS = 8
 
 
 def serve(
-    models: Sequence[Path], *, host: str = "127.0.0.1", port: int = 8050, open_browser: bool = False
+    models: Sequence[Path | Source], *, host: str = "127.0.0.1", port: int = 8050, open_browser: bool = False
 ) -> None:
     """Serve the dashboard over these models until it is interrupted; prints its address.
 
     Args:
-        models: Model folders or files that `clsight.load` takes, at least one.
+        models: Model folders or files that `clsight.load` takes, or sources with options; at least one.
         host: Address to listen on; the default answers this machine only.
         port: Port to listen on; 0 takes any free one.
         open_browser: Also open the address in the default browser.
@@ -40,11 +41,11 @@ def serve(
         server.run()
 
 
-def server_of(models: Sequence[Path], listener: socket.socket) -> Any:
+def server_of(models: Sequence[Path | Source], listener: socket.socket) -> Any:
     """Return a server of the dashboard on a bound socket; its `run()` serves until it is interrupted.
 
     Args:
-        models: Model folders or files that `clsight.load` takes, at least one.
+        models: Model folders or files that `clsight.load` takes, or sources with options; at least one.
         listener: What `listen` returned.
     """
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # a page asks several things at once

@@ -7,6 +7,7 @@ clsight knows ends in one sentence on stderr and exit code 2.
 import os
 import shutil
 import sys
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import click
 
 from clsight import __version__
+from clsight.command_options import given_input, load_subject, loading_options
 from clsight.errors import AppError, CheckpointError, ClsightError, RecordError, did_you_mean
 
 _APP_PACKAGES = ("dash", "dash_mantine_components", "waitress")
@@ -56,7 +58,7 @@ def main() -> None:
     clsight shows what the [CLS] position of a transformer encoder attends to and who attends to it,
     per layer and head, exactly as the model computed it.
 
-    A MODEL is a model folder, or the name of a sample model.
+    A MODEL is a model folder, a file of weights, or the name of a sample model.
     """
 
 
@@ -72,7 +74,8 @@ def main() -> None:
     help="Port to listen on.",
 )
 @click.option("--no-browser", is_flag=True, help="Print the address, but open no browser.")
-def app(models: tuple[str, ...], host: str, port: int, no_browser: bool) -> None:
+@loading_options
+def app(models: tuple[str, ...], host: str, port: int, no_browser: bool, loading: dict[str, Any]) -> None:
     """Look at models in the browser.
 
     Serves the dashboard on this machine until Ctrl+C, over each MODEL, or over the sample models when
@@ -80,30 +83,47 @@ def app(models: tuple[str, ...], host: str, port: int, no_browser: bool) -> None
     """
     _require_app_packages()
     from clsight_app import serve
+    from clsight_app.catalog import Source
 
-    paths = [_model_path(model) for model in models] if models else _sample_models()
-    serve(paths, host=host, port=port, open_browser=not no_browser and _has_display())
+    paths = [_model_path(model) for model in models]
+    sources: Sequence[Any] = [Source.of(path, loading) for path in paths]
+    if not models and loading:
+        name = getattr(loading.get("factory"), "__name__", "model")
+        sources = [Source(name, lambda: load_subject(None, loading))]
+    serve(sources or _sample_models(), host=host, port=port, open_browser=not no_browser and _has_display())
 
 
 @main.command()
-@click.argument("model")
+@click.argument("model", required=False)
 @click.option(
     "--out", metavar="FILE", required=True, type=click.Path(path_type=Path), help="Record to write."
 )
 @click.option("--examples", metavar="N", type=click.IntRange(min=1), help="Capture the first N only.")
-def capture(model: str, out: Path, examples: int | None) -> None:
-    """Run a model on its own examples and save the record.
+@click.option(
+    "--input",
+    "raw",
+    metavar="INPUT",
+    multiple=True,
+    help="Text, or the path of a picture, .npy, .csv or .txt file, instead of the model's own examples.",
+)
+@loading_options
+def capture(
+    model: str | None, out: Path, examples: int | None, raw: tuple[str, ...], loading: dict[str, Any]
+) -> None:
+    """Run a model on examples and save the record.
 
-    Loads MODEL, runs it on the examples in its folder, and writes what [CLS] saw to FILE, a name that
-    ends in .zarr.zip. FILE appears only when it is complete; an older one is replaced.
+    Loads MODEL, runs it on its own examples or on INPUT, and writes what [CLS] saw to FILE, a name that
+    ends in .zarr.zip. FILE appears only when it is complete; an older one is replaced. MODEL may be left
+    out where --model names what makes it, already trained.
     """
     import clsight
     from clsight.records.storing import check_target
     from clsight.summary import counts
 
     check_target(out)  # before the work rather than after it
-    subject = clsight.load(_model_path(model))
-    record = clsight.capture(subject, _first_examples(subject, model, examples))
+    subject = load_subject(None if model is None else _model_path(model), loading)
+    shown = given_input(subject, raw) if raw else _first_examples(subject, subject.name, examples)
+    record = clsight.capture(subject, shown)
     clsight.save_record(record, out)
     click.echo(f"Saved {out}: {subject.name}, {counts(record)}, {out.stat().st_size / 1e3:.0f} kB.")
 
@@ -186,7 +206,7 @@ def _model_path(model: str) -> Path:
         return samples[model]
     raise CheckpointError(
         model,
-        expected="a model folder, or the name of a sample model",
+        expected="a model folder or file, or the name of a sample model",
         got="neither",
         next_step=did_you_mean(model, samples),
     )
@@ -197,9 +217,9 @@ def _first_examples(subject: Any, model: str, count: int | None) -> Any:
     if subject.examples is None or len(subject.examples) == 0:
         raise CheckpointError(
             model,
-            expected="a model folder with examples",
+            expected="a model with examples",
             got="none",
-            next_step="Put an examples file into the folder, or capture your own inputs with clsight.capture",
+            next_step="Give it inputs with --input, or put an examples file into a clsight folder",
         )
     if count is not None and count > len(subject.examples):
         raise CheckpointError(

@@ -9,12 +9,12 @@ import pytest
 
 import clsight
 from clsight.errors import AppError, CheckpointError
-from clsight_app.catalog import Catalog, distinct_names, subject_size
+from clsight_app.catalog import Catalog, subject_size
 
 
 def test_names_are_the_last_parts_and_distinct():
     paths = [Path("/a/digits"), Path("/b/digits"), Path("/b/other"), Path("/c/digits")]
-    assert distinct_names(paths) == ["digits", "digits (2)", "other", "digits (3)"]
+    assert Catalog(paths).models == ("digits", "digits (2)", "other", "digits (3)")
 
 
 def test_catalog_refuses_to_be_empty():
@@ -77,7 +77,7 @@ def test_peers_leave_out_a_model_with_other_examples(sample_paths, tmp_path):
     shutil.copytree(sample_paths[0], bare, ignore=shutil.ignore_patterns("examples*"))
     catalog = Catalog([sample_paths[0], bare])
     assert catalog.peers("digits-learned") == ("digits-learned",)
-    with pytest.raises(AppError, match="`bare`: expected a model folder with examples, but got none"):
+    with pytest.raises(AppError, match="`bare`: expected a model with examples, but got none"):
         catalog.examples("bare")
 
 

@@ -1,0 +1,241 @@
+"""What a module with one plain input takes (numbers, ids or pictures), and what its tokens stand for.
+
+For modules that bring no tokenizer and no picture settings: bare state dicts and a user's own class.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from clsight.errors import ClsightError
+from clsight.loading import default_examples, raw_data
+from clsight.loading.picture_transform import PictureTransform
+from clsight.loading.subject import Takes
+from clsight.preparation import Array, Examples, Prepared
+from clsight.schema import TokenKind
+
+_TEXT: Final = np.dtypes.StringDType()
+_KIND: Final[dict[Takes, TokenKind]] = {"series": "step", "token_ids": "word", "image": "patch"}
+_GRAY: Final = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # of red, green, blue, as Pillow weighs them
+_SAMPLES, _TIME, _SIDE = 4, 12, 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlainInput:
+    """The one input of a module.
+
+    Attributes:
+        takes: What one sample is.
+        features: Channels of a time step, for a series.
+        vocabulary: Number of token ids.
+        channels: Colors of a picture: 1 or 3.
+        patch: Height and width of a patch in pixels.
+        stride: Pixels from one patch to the next, down and across.
+        size: Height and width of a picture; None where any multiple of the patch will do.
+        longest: The largest number of steps or ids; None without a bound.
+        exact: The only number of steps or ids that fits; None where any number up to `longest` does.
+    """
+
+    takes: Takes
+    features: int = 0
+    vocabulary: int = 0
+    channels: int = 3
+    patch: tuple[int, int] = (1, 1)
+    stride: tuple[int, int] = (1, 1)
+    size: tuple[int, int] | None = None
+    longest: int | None = None
+    exact: int | None = None
+
+    @property
+    def kind(self) -> TokenKind:
+        """The kind of its tokens."""
+        return _KIND[self.takes]
+
+    def read(self, raw: Any) -> Examples:
+        """Return raw data as examples: arrays, paths, for ids also text such as `"5 9 2"`."""
+        if self.takes == "token_ids":
+            return _read_ids(raw)
+        if self.takes == "series":
+            return raw_data.read_series(raw)
+        is_made = isinstance(raw, np.ndarray) and raw.ndim == 4 and raw.dtype.kind == "f"
+        return Examples(raw) if is_made else raw_data.read_pictures(raw)
+
+    def examples(self) -> tuple[Examples, str]:
+        """Return a few examples made here, and what to call them."""
+        if self.takes == "image":
+            height, width = self.size or (_SIDE * self.stride[0], _SIDE * self.stride[1])
+            return default_examples.pictures(height, width), "synthetic pictures, seed 0"
+        time = self.exact or min(self.longest or _TIME, _TIME)
+        if self.takes == "series":
+            return default_examples.series(time, self.features), "synthetic series, seed 0"
+        ids = np.random.default_rng(0).integers(self.vocabulary, size=(_SAMPLES, time))
+        return Examples(ids), "random token ids, seed 0"
+
+    def tensor(self, examples: Examples, like: Tensor) -> Tensor:
+        """Return what the module is called with, on the device and in the dtype of its weights `like`.
+
+        Raises:
+            ClsightError: If the examples do not fit.
+        """
+        made = self._pixels(examples.inputs) if self.takes == "image" else examples.inputs
+        expected, fits = self._fits(made)
+        if not fits or 0 in made.shape:
+            _fail(expected, f"{made.dtype} [{', '.join(str(size) for size in made.shape)}]")
+        if self.takes != "image":
+            self._check_time(made.shape[1])
+        if self.takes == "token_ids":
+            if made.min() < 0 or made.max() >= self.vocabulary:
+                _fail(f"token ids from 0 to {self.vocabulary - 1}", f"{made.min()} to {made.max()}")
+            return torch.as_tensor(made).to(like.device, torch.int64)
+        x = torch.as_tensor(made).to(like)
+        bad = (~torch.isfinite(x)).flatten(start_dim=1).any(dim=1)
+        if bool(bad.any()):
+            _fail("finite numbers", f"NaN or infinity in sample={int(bad.nonzero()[0])}")
+        return x
+
+    def grid_of(self, height: int, width: int) -> tuple[int, int]:
+        """Return rows and columns of patches in a picture of this size."""
+        return (
+            (height - self.patch[0]) // self.stride[0] + 1,
+            (width - self.patch[1]) // self.stride[1] + 1,
+        )
+
+    def time_of(self, x: Tensor) -> int:
+        """Return how many tokens one sample of the input is: steps, ids or patches."""
+        if self.takes != "image":
+            return x.shape[1]
+        rows, columns = self.grid_of(x.shape[2], x.shape[3])
+        return rows * columns
+
+    def prepared(self, examples: Examples, x: Tensor, layout: "Layout") -> Prepared:
+        """Return the module's input `x` with the token map of a sequence laid out this way."""
+        samples = len(examples)
+        places: list[Array] = []
+        if self.takes == "token_ids":
+            text = examples.inputs.astype(str).astype(_TEXT)
+        elif self.takes == "series":
+            text = _repeated([f"step {time}" for time in range(self.time_of(x))], samples)
+        else:
+            rows, columns = (axis.ravel() for axis in np.indices(self.grid_of(x.shape[2], x.shape[3])))
+            text = _repeated(
+                [f"patch {row},{column}" for row, column in zip(rows, columns, strict=True)], samples
+            )
+            places = [np.tile(axis.astype(np.int16), (samples, 1)) for axis in (rows, columns)]
+        kind = np.full(text.shape, self.kind, dtype=_TEXT)
+        row, column = (layout.spread(place, np.int16(-1)) for place in places) if places else (None, None)
+        return Prepared(
+            inputs=x,
+            token_mask=None,
+            token_text=layout.named(layout.spread(text, ""), layout.texts),
+            token_kind=layout.named(layout.spread(kind, ""), layout.kinds),
+            row=row,
+            column=column,
+            label=None if examples.labels is None else examples.labels.astype(np.int64),
+        )
+
+    def _pixels(self, inputs: Array) -> Array:
+        """Return [sample, channel, height, width] float, pixels in [0, 1]; floating arrays are left alone."""
+        if inputs.dtype != np.uint8 or inputs.ndim != 4:
+            return inputs
+        size = self.size or tuple(
+            max(1, side // step) * step for side, step in zip(inputs.shape[1:3], self.stride, strict=True)
+        )
+        plain = PictureTransform(resize=size, size=size, fit="squash", mean=(0, 0, 0), std=(1, 1, 1))
+        pixels = plain(inputs)
+        if self.channels == 1:
+            pixels = np.einsum("schw,c->shw", pixels, _GRAY)[:, None]
+        return pixels
+
+    def _fits(self, made: Array) -> tuple[str, bool]:
+        """Return the expected array in words, and whether shape and kind fit."""
+        if self.takes == "token_ids":
+            return "token ids [sample, time]", made.ndim == 2 and made.dtype.kind in "iu"
+        numbers = made.dtype.kind in "iuf"
+        if self.takes == "series":
+            words = f"numbers [sample, time, feature={self.features}]"
+            return words, numbers and made.ndim == 3 and made.shape[2] == self.features
+        height, width = self.size or ("any", "any")
+        words = f"pictures [sample, channel={self.channels}, height={height}, width={width}]"
+        right = made.ndim == 4 and made.shape[1] == self.channels
+        return words, numbers and right and (self.size is None or made.shape[2:] == self.size)
+
+    def _check_time(self, time: int) -> None:
+        if self.exact is not None and time != self.exact:
+            _fail(f"time={self.exact}", f"time={time}")
+        if self.longest is not None and time > self.longest:
+            _fail(f"at most time={self.longest}", f"time={time}")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the tokens of the input stand in the sequence that the encoder sees.
+
+    Attributes:
+        length: Tokens of the sequence.
+        places: Position of each token of the input.
+        texts: Text of the other positions.
+        kinds: Kind of the other positions.
+    """
+
+    length: int
+    places: tuple[int, ...]
+    texts: dict[int, str]
+    kinds: dict[int, TokenKind]
+
+    def spread(self, values: Array, filler: Any) -> Array:
+        """Return values `[sample, time]` at their places in `[sample, token]`."""
+        wide = np.full((len(values), self.length), filler, dtype=values.dtype)
+        wide[:, list(self.places)] = values[:, : len(self.places)]
+        return wide
+
+    def named(self, values: Array, names: dict[int, Any]) -> Array:
+        """Return `[sample, token]` with these names at the other positions."""
+        for position, name in names.items():
+            values[:, position] = name
+        return values
+
+
+def _repeated(names: list[str], samples: int) -> Array:
+    """Return the same names for each sample: [sample, time]."""
+    return np.tile(np.array(names, dtype=_TEXT), (samples, 1))
+
+
+def with_cls_at(position: int | None, time: int) -> Layout:
+    """Return the layout of `time` tokens with [CLS] put in at a position; None: without [CLS]."""
+    if position is None:
+        return Layout(time, tuple(range(time)), {}, {})
+    index = position if position >= 0 else time + 1 + position
+    places = tuple(range(index)) + tuple(range(index + 1, time + 1))
+    return Layout(time + 1, places, {index: "[CLS]"}, {index: "cls"})
+
+
+def _read_ids(raw: Any) -> Examples:
+    """Return token ids as examples: an array, lists, a `.npy` or text file, or text such as `"5 9 2"`."""
+    if isinstance(raw, np.ndarray):
+        return Examples(raw[None] if raw.ndim == 1 else raw)
+    try:
+        if isinstance(raw, Path) or (isinstance(raw, str) and Path(raw).is_file()):
+            file = Path(raw)
+            raw = (
+                np.load(file, allow_pickle=False)
+                if file.suffix == ".npy"
+                else file.read_text(encoding="utf-8")
+            )
+        if isinstance(raw, str):
+            raw = [
+                [int(word) for word in line.replace(",", " ").split()] for line in raw.strip().splitlines()
+            ]
+        ids = np.asarray(raw)
+    except (ValueError, OSError, EOFError) as error:
+        _fail("token ids, whole numbers [sample, time], as many in each sample", str(error))
+    return Examples(ids[None] if ids.ndim == 1 else ids)
+
+
+def _fail(expected: str, got: str) -> NoReturn:
+    raise ClsightError(
+        "examples", expected=expected, got=got, next_step="Change the input to what the model takes"
+    )
