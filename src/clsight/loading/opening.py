@@ -11,7 +11,9 @@ from clsight.errors import CheckpointError, did_you_mean
 from clsight.loading.options import Activation, Norm, Options
 from clsight.loading.own_folder import read_own_folder
 from clsight.loading.subject import Subject
+from clsight.loading.timm_models import is_timm, is_timm_folder, read_timm, read_timm_folder
 from clsight.loading.torchvision_models import is_torchvision, read_torchvision
+from clsight.loading.user_class import is_user_class, read_user_class
 
 
 @dataclass(frozen=True)
@@ -32,9 +34,12 @@ class Format:
 
 
 FORMATS: tuple[Format, ...] = (
+    Format("weights of your own class", is_user_class, read_user_class, frozenset({"factory", "cls_index"})),
     Format(
         "weights of torchvision", is_torchvision, read_torchvision, frozenset({"architecture", "cls_index"})
     ),
+    Format("weights of timm", is_timm, read_timm, frozenset({"architecture", "cls_index"})),
+    Format("a timm folder", is_timm_folder, read_timm_folder, frozenset({"cls_index"})),
     Format("a clsight folder", lambda path, options: True, lambda path, options: read_own_folder(path)),
 )
 """Asked in order; the first that recognizes a path reads it."""
