@@ -76,7 +76,7 @@ def test_sample_model_that_redraws_cls_gets_that_warning_alone():
     assert findings.errors == ()
     assert checks(findings.warnings) == ["cls_is_fixed"]
     assert "(ICC 0.99" in findings.warnings[0].sentence
-    assert "two passes disagree on the class of 0.0% of them" in findings.warnings[0].sentence
+    assert "two passes disagree on the class of 0.0 % of them" in findings.warnings[0].sentence
 
 
 @pytest.mark.slow

@@ -3,18 +3,19 @@
 from typing import Any
 
 import xarray as xr
-from dash import Dash, Output, dcc, html, no_update
+from dash import Dash, Input, Output, State, dcc, html, no_update
 
 from clsight import figures
 from clsight.errors import ClsightError
 from clsight_app import ids, navigation
 from clsight_app.catalog import Catalog
+from clsight_app.components.doctor_line import doctor_line, waiting_line
 from clsight_app.components.graph import CONFIG, map_size, on_page
 from clsight_app.components.head_detail import head_detail
 from clsight_app.components.labels import labeled
 from clsight_app.components.notice import error_notice
 from clsight_app.components.over_depth import over_depth
-from clsight_app.state import Selection
+from clsight_app.state import Selection, checked_model, from_query
 from clsight_app.views.comparison import notes
 from clsight_app.views.head import answer_sentence
 from clsight_app.views.sentence import cls_sentence, self_check
@@ -24,6 +25,7 @@ def layout() -> list[Any]:
     """Return the regions of the page, still empty; `view` fills them."""
     return [
         html.H1("Inspect", className="visually-hidden"),
+        html.Div(waiting_line(), id=ids.DOCTOR),
         html.Div(id=ids.INSPECT_STATUS),
         html.Div(
             [
@@ -87,8 +89,22 @@ def view(catalog: Catalog, query: str | None, *, dark: bool) -> dict[str, Any]:
         }
 
 
+def findings(catalog: Catalog, query: str | None) -> list[Any]:
+    """Return the line of the doctor about the model of an address; nothing where it cannot be shown.
+
+    Args:
+        catalog: The models and what the doctor found in them.
+        query: The query string of the address.
+    """
+    try:
+        selection = checked_model(from_query(query), catalog.models, first=catalog.first)
+        return [doctor_line(catalog.findings(selection.model))]
+    except ClsightError:
+        return []  # the view tells why
+
+
 def register(app: Dash, catalog: Catalog) -> None:
-    """Add the callback of the page: the views follow the address."""
+    """Add the callbacks of the page: the views follow the address, the doctor follows the first of them."""
 
     @app.callback(
         output={
@@ -103,6 +119,12 @@ def register(app: Dash, catalog: Catalog) -> None:
     )
     def _view(query: str, scheme: str) -> dict[str, Any]:
         return view(catalog, query, dark=scheme == "dark")
+
+    @app.callback(
+        Output(ids.DOCTOR, "children"), Input(ids.INSPECT_STATUS, "children"), State(ids.VIEW, "data")
+    )
+    def _findings(_status: Any, query: str) -> list[Any]:
+        return findings(catalog, query)  # only once a map is there, so that none waits for the doctor
 
 
 def _status(record: xr.Dataset) -> list[Any]:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from clsight.doctor.examination import Examination, Look
+from clsight.doctor.wording import percent
 
 _DRAWS: Final = 8
 
@@ -35,7 +36,7 @@ class Redrawn:
         """The rest of a sentence about the predicted class."""
         if self.flip_rate is None:
             return ""
-        return f", and two passes disagree on the class of {self.flip_rate:.1%} of them"
+        return f", and two passes disagree on the class of {percent(self.flip_rate, 1)} of them"
 
 
 def redrawn(examination: Examination) -> Redrawn:

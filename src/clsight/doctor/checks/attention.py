@@ -10,6 +10,7 @@ from clsight.analysis import entropy
 from clsight.doctor.examination import Examination, NotApplicableError
 from clsight.doctor.findings import Finding, note, ok, warning
 from clsight.doctor.registry import check
+from clsight.doctor.wording import percent
 
 _EVEN: Final = 0.99
 _SINK: Final = 0.9
@@ -58,7 +59,7 @@ def attention_is_not_even(examination: Examination) -> Iterator[Finding]:
     if whole:
         yield warning(
             f"The attention of [CLS] is even in all heads of {_named(whole)}: entropy "
-            f"{float(evenness.max()):.1%}"
+            f"{percent(float(evenness.max()), 1)}"
             " of ln n.",
             why="[CLS] takes the mean of all tokens there: the map says nothing about which ones matter.",
             next_step="Check that the weights are trained and loaded, and that scores are not scaled to "
@@ -71,7 +72,7 @@ def attention_is_not_even(examination: Examination) -> Iterator[Finding]:
             next_step="Read other heads first.",
         )
     else:
-        yield ok(f"No head of [CLS] is even: entropy at most {float(evenness.max()):.1%} of ln n.")
+        yield ok(f"No head of [CLS] is even: entropy at most {percent(float(evenness.max()), 1)} of ln n.")
 
 
 @check(
@@ -87,11 +88,12 @@ def no_sink(examination: Examination) -> Iterator[Finding]:
     largest = received.max("token")
     sinks = largest > _SINK
     if not bool(sinks.any()):
-        yield ok(f"No token receives more than {float(largest.max()):.0%} of all attention in any head.")
+        yield ok(f"No token receives more than {percent(float(largest.max()))} of all attention in any head.")
         return
     layer, head, token = _place(received)
     yield note(
-        f"A sink: {_token(record, token)} receives {float(received.max()):.0%} of all attention in layer "
+        f"A sink: {_token(record, token)} receives {percent(float(received.max()))} of all attention in "
+        "layer "
         f"{layer}, "
         f"head {head}; so in {_share(sinks)} heads.",
         why="A head that has nothing to say parks its attention on one token, whose value is often near "
@@ -110,7 +112,7 @@ def looks_at_input(examination: Examination) -> Iterator[Finding]:
     special = sum(record["token_kind"] == kind for kind in _SPECIAL_KINDS) > 0
     share = record["attends_to"].where(special, 0.0).sum("token").mean(["sample", "head"])
     layer = int(share.argmax("layer"))
-    told = f"{float(share[layer]):.0%} of the attention of [CLS] in layer {layer} goes to special tokens"
+    told = f"{percent(float(share[layer]))} of the attention of [CLS] in layer {layer} goes to special tokens"
     if float(share[layer]) <= _SPECIAL:
         yield ok(f"At most {told}.")
         return

@@ -9,6 +9,7 @@ from clsight.doctor.examination import Examination, NotApplicableError, change_b
 from clsight.doctor.findings import Finding, error, note, ok, warning
 from clsight.doctor.registry import check
 from clsight.doctor.repeats import redrawn
+from clsight.doctor.wording import percent
 
 
 @check(
@@ -66,7 +67,8 @@ def cls_is_fixed(examination: Examination) -> Iterator[Finding]:
         return
     cost = redrawn(examination)
     yield warning(
-        f"[CLS] is redrawn at each forward pass: over {cost.draws} passes that is {cost.share:.1%} of the "
+        f"[CLS] is redrawn at each forward pass: over {cost.draws} passes that is "
+        f"{percent(cost.share, 1)} of the "
         f"output's variance between {examination.samples} samples (ICC {cost.icc:.3f}){cost.flips}.",
         why="The same input can get two answers, and each map is of one draw.",
         next_step="Make [CLS] a parameter, or fix one draw; else average the answers of several passes.",
