@@ -22,8 +22,9 @@ class Examples:
     """Raw examples, before anything that belongs to a model.
 
     Attributes:
-        inputs: [sample, ...]: images [sample, height, width], series [sample, time, feature] or token ids
-            [sample, time].
+        inputs: [sample, ...]: images [sample, height, width] or [sample, height, width, color], series
+            [sample, time, feature], token ids [sample, time], or text: StringDType [sample], or [sample, 2]
+            for pairs of sentences.
         labels: [sample] int64 class indices; None if unknown.
         token_mask: [sample, time] bool, True = real, [CLS] not counted; None if all are real.
     """
@@ -33,7 +34,8 @@ class Examples:
     token_mask: Array | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.inputs, np.ndarray) or self.inputs.ndim < 2:
+        is_text = isinstance(self.inputs, np.ndarray) and self.inputs.dtype == _TEXT
+        if not isinstance(self.inputs, np.ndarray) or self.inputs.ndim < (1 if is_text else 2):
             _fail("examples", "a NumPy array [sample, ...] of two or more dimensions", _shape(self.inputs))
         if len(self.inputs) == 0:
             _fail("examples", "one sample or more", "none")

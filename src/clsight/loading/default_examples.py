@@ -4,6 +4,30 @@ import numpy as np
 
 from clsight.preparation import Examples
 
+_SENTENCES = (
+    "The committee approved the plan after a long and careful debate.",
+    "I waited for an hour, but the train never came.",
+    "What a wonderful, funny and moving film!",
+    "The soup was cold and nobody apologized.",
+    "Two children are throwing stones into the river near the old mill.",
+    "Prices rose by 3.5 percent in March, less than most people had feared.",
+)
+
+
+def sentences() -> Examples:
+    """Return six English sentences of different length: StringDType [sample=6]."""
+    return Examples(np.array(_SENTENCES, dtype=np.dtypes.StringDType()))
+
+
+def series(time: int, features: int) -> Examples:
+    """Return four sums of a slow and a fast wave, with noise: float32 [sample=4, time, feature]."""
+    generator = np.random.default_rng(0)
+    steps = np.arange(time)[None, :, None] / max(time, 1)
+    slow, fast = generator.uniform(0.5, 2.0, (4, 1, features)), generator.uniform(3.0, 8.0, (4, 1, features))
+    start = generator.uniform(0.0, 2 * np.pi, (4, 1, features))
+    waves = np.sin(2 * np.pi * slow * steps + start) + 0.5 * np.sin(2 * np.pi * fast * steps)
+    return Examples((waves + generator.normal(0.0, 0.1, waves.shape)).astype(np.float32))
+
 
 def pictures(height: int, width: int) -> Examples:
     """Return four pictures of a shape on a gradient: uint8 [sample=4, height, width, color=3]."""
