@@ -27,6 +27,13 @@ Examples:
   clsight capture digits-learned --out digits.zarr.zip  Save what [CLS] saw.
   clsight show digits.zarr.zip                          Summarize it.
 """
+_INPUT = click.option(
+    "--input",
+    "raw",
+    metavar="INPUT",
+    multiple=True,
+    help="Text, or the path of a picture, .npy, .csv or .txt file, instead of the model's own examples.",
+)
 _DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY")
 
 
@@ -99,13 +106,7 @@ def app(models: tuple[str, ...], host: str, port: int, no_browser: bool, loading
     "--out", metavar="FILE", required=True, type=click.Path(path_type=Path), help="Record to write."
 )
 @click.option("--examples", metavar="N", type=click.IntRange(min=1), help="Capture the first N only.")
-@click.option(
-    "--input",
-    "raw",
-    metavar="INPUT",
-    multiple=True,
-    help="Text, or the path of a picture, .npy, .csv or .txt file, instead of the model's own examples.",
-)
+@_INPUT
 @loading_options
 def capture(
     model: str | None, out: Path, examples: int | None, raw: tuple[str, ...], loading: dict[str, Any]
@@ -129,25 +130,30 @@ def capture(
 
 
 @main.command()
-@click.argument("model")
+@click.argument("model", required=False)
+@_INPUT
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 @click.option(
     "--all", "every", is_flag=True, help="Also tell what is in order, and what could not be checked."
 )
-@click.pass_context
-def doctor(context: click.Context, model: str, as_json: bool, every: bool) -> None:
+@loading_options
+def doctor(
+    model: str | None, raw: tuple[str, ...], as_json: bool, every: bool, loading: dict[str, Any]
+) -> None:
     """Ask whether a model's maps can be trusted.
 
-    Runs MODEL a few times on its own examples and tells what is wrong with its [CLS], its masks, its
-    weights and its attention: each finding with its number and a next step. Ends with exit code 1 if there
-    is an error among them.
+    Runs MODEL a few times on its own examples or on INPUT, two of them or more, and tells what is wrong
+    with its [CLS], its masks, its weights and its attention: each finding with its number and a next step.
+    Ends with exit code 1 if there is an error among them. MODEL may be left out where --model names what
+    makes it.
     """
     import clsight
 
-    findings = clsight.diagnose(clsight.load(_model_path(model)))
+    subject = load_subject(None if model is None else _model_path(model), loading)
+    findings = clsight.diagnose(subject, given_input(subject, raw) if raw else None)
     width = min(shutil.get_terminal_size().columns, 100)
     click.echo(findings.to_json() if as_json else "\n".join(findings.lines(width=width, every=every)))
-    context.exit(1 if findings.errors else 0)
+    click.get_current_context().exit(1 if findings.errors else 0)
 
 
 @main.command()

@@ -2,12 +2,15 @@
 
 import json
 
+import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 
 from clsight.cli import main
 from clsight.models import ClassificationTransformer, ModelConfig
 from clsight.saving import save_model
+from doctor.forum_classifier import ClassificationTransformer as ForumClassifier
 from doctor.patients import series
 
 
@@ -69,3 +72,39 @@ def test_command_ends_with_2_when_there_are_no_examples(tmp_path):
         "Error: `model`: expected inputs to look at, but got none. "
         "Pass inputs; in the terminal with --input.\n"
     )
+
+
+@pytest.fixture
+def thread_checkpoint(tmp_path, monkeypatch):
+    """Return a `state_dict` of the thread's class, in the folder where a module makes that class."""
+    torch.manual_seed(0)
+    torch.save(ForumClassifier(32, 4, 3).state_dict(), tmp_path / "thread.pt")
+    code = "from doctor.forum_classifier import ClassificationTransformer as Forum\n"
+    (tmp_path / "forum_of_mine.py").write_text(f"{code}def make():\n    return Forum(32, 4, 3)\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return tmp_path / "thread.pt"
+
+
+def test_command_finds_the_bug_of_the_thread_in_its_checkpoint(thread_checkpoint):
+    result = run(thread_checkpoint, "--model", "forum_of_mine:make", "--json")
+    assert result.exit_code == 1
+    told = json.loads(result.stdout)
+    assert told["labels"] == ["examined on synthetic series, seed 0"]
+    errors = [finding for finding in told["findings"] if finding["severity"] == "error"]
+    assert [finding["check"] for finding in errors] == ["cls_enters_encoder", "input_at_cls"]
+    assert "torch.randn (4, 1, 32) is drawn at each forward pass" in errors[0]["sentence"]
+
+
+def test_command_looks_at_the_input_it_is_given(thread_checkpoint, tmp_path):
+    np.save(tmp_path / "mine.npy", np.random.default_rng(0).standard_normal((3, 9, 32), dtype=np.float32))
+    given = ("--model", "forum_of_mine:make", "--input", tmp_path / "mine.npy", "--json")
+    told = json.loads(run(thread_checkpoint, *given).stdout)
+    assert told["labels"] == []
+    assert "the attention sees 9 tokens" in told["findings"][0]["sentence"]
+
+
+def test_command_without_a_model_says_what_to_name():
+    result = run()
+    assert result.exit_code == 2
+    assert result.stderr.startswith("Error: `MODEL`: expected a model, but got none.")
