@@ -100,6 +100,7 @@ def test_weights_without_one_layer_are_refused(tmp_path, weights):
         ({"pretrained_cfg": {"std": [0, 0, 0]}}, "`std`"),
         ({"pretrained_cfg": {"input_size": [3, 10**9, 10**9]}}, "`input_size`"),
         ({"pretrained_cfg": {"input_size": 224}}, "`input_size`"),
+        ({"pretrained_cfg": {"input_size": {"a": 3, "b": 4, "c": 5}}}, "`input_size`"),
         ({"pretrained_cfg": {"crop_pct": 1e-9}}, "`crop_pct`"),
         ({"pretrained_cfg": {"interpolation": "magic"}}, "`interpolation`"),
         ({"pretrained_cfg": {"crop_mode": ["center"]}}, "`crop_mode`"),

@@ -157,7 +157,7 @@ def test_a_file_without_one_layer_is_refused(theirs, tmp_path):
     with pytest.raises(CheckpointError) as refusal:
         clsight.load(file_with(tmp_path, tensors), architecture="torchvision:vit_b_32")
     assert str(refusal.value).endswith(
-        "expected all tensors of the model, but got none for 12, such as "
+        "expected all weights of the model, but got none for 12 of them, such as "
         "`encoder.layers.encoder_layer_3.ln_1.weight`. Save model.state_dict() whole."
     )
 

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from clsight.errors import ClsightError
+from clsight.errors import CheckpointError, ClsightError
 from clsight.loading.default_examples import pictures
 from clsight.loading.picture_transform import PictureTransform
 from clsight.loading.raw_data import read_pictures
@@ -105,6 +106,18 @@ def picture_preparation(
         )
 
     return prepare
+
+
+def check_complete(module: nn.Module, missing: list[str], file: Path) -> None:
+    """Refuse weights that leave a parameter as it was drawn: the architecture is known, so all are there."""
+    lacking = [name for name, _ in module.named_parameters() if name in set(missing)]
+    if lacking:
+        raise CheckpointError(
+            str(file),
+            expected="all weights of the model",
+            got=f"none for {len(lacking)} of them, such as `{lacking[0]}`",
+            next_step="Save model.state_dict() whole",
+        )
 
 
 def _check(examples: Examples) -> None:

@@ -1,48 +1,24 @@
 """What a timm folder's `config.json` may say, checked before anything is built from it."""
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from difflib import get_close_matches
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
 from clsight.errors import CheckpointError
+from clsight.loading.config_values import Rule, check_value, nearest, number, pixels, whole, word, yes_or_no
 from clsight.loading.optional_libraries import needing
 from clsight.loading.picture_transform import IMAGENET_MEAN, IMAGENET_STD, PictureTransform
 
 CONFIG_FILE = "config.json"
-_LARGEST_SIDE, _MOST_CLASSES = 4096, 200_000
+_MOST_CLASSES = 200_000
 _FITS = {"center": "shortest", "squash": "squash", "border": "longest"}
 
 
-def _whole(least: int, most: int) -> Callable[[Any], bool]:
-    return lambda value: type(value) is int and least <= value <= most
-
-
-def _number(least: float, most: float) -> Callable[[Any], bool]:
-    return lambda value: (
-        isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= most
-    )
-
-
-def _pair(value: Any) -> bool:
-    side = _whole(1, _LARGEST_SIDE)
-    return side(value) or (isinstance(value, list) and len(value) == 2 and all(map(side, value)))
-
-
-def _yes_or_no(value: Any) -> bool:
-    return isinstance(value, bool)
-
-
-def _word(value: Any) -> bool:
-    return isinstance(value, str) and len(value) <= 40 and value.replace("_", "").isalnum()
-
-
-_SHARE = _number(0.0, 1.0)
-MODEL_ARGS: dict[str, Callable[[Any], bool]] = {
-    **dict.fromkeys(("img_size", "patch_size", "ref_feat_shape"), _pair),
-    **dict.fromkeys(("global_pool", "act_layer", "norm_layer", "pos_embed", "weight_init"), _word),
+_SHARE = number(0.0, 1.0)
+MODEL_ARGS: dict[str, Rule] = {
+    **dict.fromkeys(("img_size", "patch_size", "ref_feat_shape"), pixels),
+    **dict.fromkeys(("global_pool", "act_layer", "norm_layer", "pos_embed", "weight_init"), word),
     **dict.fromkeys(
         (
             *("class_token", "qkv_bias", "proj_bias", "qk_norm", "no_embed_class", "pre_norm", "final_norm"),
@@ -50,7 +26,7 @@ MODEL_ARGS: dict[str, Callable[[Any], bool]] = {
             *("scale_mlp", "scale_attn_inner", "use_abs_pos_emb", "use_rot_pos_emb", "use_fc_norm"),
             *("use_post_norm", "pool_include_prefix", "scale_attn_norm", "scale_mlp_norm"),
         ),
-        _yes_or_no,
+        yes_or_no,
     ),
     **dict.fromkeys(
         (
@@ -63,15 +39,15 @@ MODEL_ARGS: dict[str, Callable[[Any], bool]] = {
         ),
         _SHARE,
     ),
-    "in_chans": _whole(3, 3),
-    "num_classes": _whole(0, _MOST_CLASSES),
-    "embed_dim": _whole(1, 16_384),
-    "depth": _whole(1, 200),
-    "num_heads": _whole(1, 256),
-    "reg_tokens": _whole(0, 64),
-    "num_reg_tokens": _whole(0, 64),
-    "mlp_ratio": _number(0.01, 64),
-    "init_values": _number(0, 10),
+    "in_chans": whole(3, 3),
+    "num_classes": whole(0, _MOST_CLASSES),
+    "embed_dim": whole(1, 16_384),
+    "depth": whole(1, 200),
+    "num_heads": whole(1, 256),
+    "reg_tokens": whole(0, 64),
+    "num_reg_tokens": whole(0, 64),
+    "mlp_ratio": number(0.01, 64),
+    "init_values": number(0, 10),
 }
 """The arguments of a model that a file may state, each with what its value has to be."""
 
@@ -123,9 +99,7 @@ def settings_by_name(architecture: str) -> TimmSettings:
         known = timm.models.get_pretrained_cfg(architecture)
     except RuntimeError:  # how timm says that it has no such tag
         _fail("architecture", f"a tag of `{name}` that timm knows", f"`{tag}`", f"Leave it out: timm:{name}")
-    return from_config(
-        {"architecture": name, "pretrained_cfg": known.to_dict() if known else {}}, Path("timm")
-    )
+    return from_config({"architecture": name, "pretrained_cfg": asdict(known) if known else {}}, Path("timm"))
 
 
 def from_config(config: dict[str, Any], file: Path) -> TimmSettings:
@@ -146,7 +120,7 @@ def from_config(config: dict[str, Any], file: Path) -> TimmSettings:
     _check_args(args, file)
     for key in ("num_classes", "global_pool"):
         if config.get(key) is not None:
-            _check(key, MODEL_ARGS[key], config[key], file)
+            check_value(key, MODEL_ARGS[key], config[key], file)
     if config.get("global_pool"):
         args.setdefault("global_pool", config["global_pool"])
     return TimmSettings(
@@ -159,30 +133,23 @@ def from_config(config: dict[str, Any], file: Path) -> TimmSettings:
 
 def _pictures(given: dict[str, Any], file: Path) -> dict[str, Any]:
     """Return how pictures are prepared, checked."""
-    checks: dict[str, tuple[str, Callable[[Any], bool]]] = {
-        "input_size": ("size", lambda value: len(value) == 3 and value[0] == 3 and _pair([*value[1:]])),
-        "crop_pct": ("crop", _number(0.05, 4)),
+    checks: dict[str, tuple[str, Rule]] = {
+        "input_size": ("size", lambda value: len(value) == 3 and value[0] == 3 and pixels([*value[1:]])),
+        "crop_pct": ("crop", number(0.05, 4)),
         "crop_mode": ("crop_mode", lambda value: value in _FITS),
-        "interpolation": ("interpolation", _word),
-        "mean": ("mean", lambda value: len(value) == 3 and all(map(_number(-10, 10), value))),
-        "std": ("std", lambda value: len(value) == 3 and all(map(_number(1e-6, 100), value))),
+        "interpolation": ("interpolation", word),
+        "mean": ("mean", lambda value: len(value) == 3 and all(map(number(-10, 10), value))),
+        "std": ("std", lambda value: len(value) == 3 and all(map(number(1e-6, 100), value))),
     }
     found: dict[str, Any] = {}
     for key, (name, check) in checks.items():
         value = given.get(key)
         if value is not None:
-            _check(key, lambda value, check=check: _holds(check, value), value, file)
+            check_value(key, check, value, file)
             found[name] = tuple(value) if isinstance(value, list | tuple) else value
     if "size" in found:
         found["size"] = found["size"][1:]
     return found
-
-
-def _holds(check: Callable[[Any], bool], value: Any) -> bool:
-    try:
-        return bool(check(value))
-    except TypeError:  # a number where a list is due, a list where a word is
-        return False
 
 
 def _labels(*tables: dict[str, Any]) -> tuple[str, ...]:
@@ -199,11 +166,8 @@ def _check_name(name: Any) -> None:
         import timm
     names = timm.list_models()
     if not isinstance(name, str) or name not in names:
-        near = get_close_matches(str(name)[:100], names, n=3)
-        step = f"Did you mean {' or '.join(f'`{one}`' for one in near)}? " if near else ""
-        _fail(
-            "architecture", "a name in timm.list_models()", f"`{str(name)[:100]}`", f"{step}Correct the name"
-        )
+        got = str(name)[:100]
+        _fail("architecture", "a name in timm.list_models()", f"`{got}`", nearest(got, names))
 
 
 def _check_args(args: dict[str, Any], file: Path) -> None:
@@ -215,12 +179,7 @@ def _check_args(args: dict[str, Any], file: Path) -> None:
                 f"`{str(key)[:60]}`",
                 "Build the model yourself and pass it as factory=",
             )
-        _check(f"model_args.{key}", MODEL_ARGS[key], value, file)
-
-
-def _check(key: str, check: Callable[[Any], bool], value: Any, file: Path) -> None:
-    if not check(value):
-        _fail(key, "a value of its kind and in its range", repr(value)[:80], f"Correct {file}")
+        check_value(f"model_args.{key}", MODEL_ARGS[key], value, file)
 
 
 def _fail(subject: str, expected: str, got: str, next_step: str) -> NoReturn:

@@ -11,7 +11,7 @@ from clsight.errors import CheckpointError, did_you_mean
 from clsight.loading.fitting import fit_weights
 from clsight.loading.options import Options
 from clsight.loading.peeling import peel
-from clsight.loading.picture_subject import PictureTokens, picture_subject
+from clsight.loading.picture_subject import PictureTokens, check_complete, picture_subject
 from clsight.loading.picture_transform import PictureTransform
 from clsight.loading.subject import ClsVector, Subject
 from clsight.loading.tensor_files import TensorFile, read_tensors
@@ -58,7 +58,7 @@ def read_torchvision(path: Path, options: Options) -> Subject:
     with torch.device("meta"):  # takes no memory: the module gets the tensors themselves
         module = VisionTransformer(sizes)
     fit = fit_weights(module, tensors, file=path)
-    _check_missing(fit["missing"], path)
+    check_complete(module, fit["missing"], path)
     return picture_subject(
         module,
         name=f"{variant} ({path.name})",
@@ -69,16 +69,6 @@ def read_torchvision(path: Path, options: Options) -> Subject:
         classes=tuple(str(number) for number in range(sizes.classes)),
         provenance=_provenance(path, options, file, sizes, fit),
     )
-
-
-def _check_missing(missing: list[str], path: Path) -> None:
-    if missing:
-        raise CheckpointError(
-            str(path),
-            expected="all tensors of the model",
-            got=f"none for {len(missing)}, such as `{missing[0]}`",
-            next_step="Save model.state_dict() whole",
-        )
 
 
 def _new_names(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
