@@ -8,6 +8,12 @@ from torch import nn
 
 from clsight.checkpoints import as_path
 from clsight.errors import CheckpointError, did_you_mean
+from clsight.loading.open_clip_models import (
+    is_open_clip,
+    is_open_clip_folder,
+    read_open_clip,
+    read_open_clip_folder,
+)
 from clsight.loading.options import Activation, Norm, Options
 from clsight.loading.own_folder import read_own_folder
 from clsight.loading.subject import Subject
@@ -39,6 +45,8 @@ FORMATS: tuple[Format, ...] = (
         "weights of torchvision", is_torchvision, read_torchvision, frozenset({"architecture", "cls_index"})
     ),
     Format("weights of timm", is_timm, read_timm, frozenset({"architecture", "cls_index"})),
+    Format("weights of open_clip", is_open_clip, read_open_clip, frozenset({"architecture", "cls_index"})),
+    Format("an open_clip folder", is_open_clip_folder, read_open_clip_folder, frozenset({"cls_index"})),
     Format("a timm folder", is_timm_folder, read_timm_folder, frozenset({"cls_index"})),
     Format("a clsight folder", lambda path, options: True, lambda path, options: read_own_folder(path)),
 )
