@@ -16,6 +16,7 @@ from clsight.loading.open_clip_models import (
 )
 from clsight.loading.options import Activation, Norm, Options
 from clsight.loading.own_folder import read_own_folder
+from clsight.loading.state_dict import STATE_DICT_OPTIONS, is_state_dict, read_state_dict
 from clsight.loading.subject import Subject
 from clsight.loading.timm_models import is_timm, is_timm_folder, read_timm, read_timm_folder
 from clsight.loading.torchvision_models import is_torchvision, read_torchvision
@@ -48,6 +49,7 @@ FORMATS: tuple[Format, ...] = (
     Format("weights of open_clip", is_open_clip, read_open_clip, frozenset({"architecture", "cls_index"})),
     Format("an open_clip folder", is_open_clip_folder, read_open_clip_folder, frozenset({"cls_index"})),
     Format("a timm folder", is_timm_folder, read_timm_folder, frozenset({"cls_index"})),
+    Format("a bare state dict", is_state_dict, read_state_dict, STATE_DICT_OPTIONS),
     Format("a clsight folder", lambda path, options: True, lambda path, options: read_own_folder(path)),
 )
 """Asked in order; the first that recognizes a path reads it."""
