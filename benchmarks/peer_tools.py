@@ -3,8 +3,6 @@
 Runs in the peers' environment: `python peer_tools.py '{"what": "time", "tool": "clsight", ...}'`.
 """
 
-import ctypes
-import gc
 import json
 import math
 import statistics
@@ -15,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from overhead import seconds
+from overhead import peak_mebibytes, seconds
 from transformers import AutoModel, BertConfig, BertForNextSentencePrediction, ViTConfig
 
 import clsight
@@ -222,19 +220,7 @@ def measured_memory(tool: str, case: Case) -> dict[str, Any]:
     ready(
         replace(case, tokens=17, samples=1, layers=1)
     )()  # what the first call loads is no cost of the model
-    run = ready(case)
-    gc.collect()  # what building and loading left behind would go or be used again during the run: less rise
-    ctypes.CDLL("libc.so.6").malloc_trim(0)
-    Path("/proc/self/clear_refs").write_text("5")
-    before = resident("VmRSS")
-    run()
-    return {"mebibytes": resident("VmHWM") - before}
-
-
-def resident(field: str) -> float:
-    """Return a size from this process's status, in MiB."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return int(next(line for line in lines if line.startswith(f"{field}:")).split()[1]) / 1024
+    return {"mebibytes": peak_mebibytes(ready(case))}
 
 
 def measurement(asked: dict[str, Any]) -> dict[str, Any]:
