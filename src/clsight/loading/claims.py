@@ -50,6 +50,17 @@ class TensorClaim:
         """Bytes of its elements."""
         return math.prod(self.size) * self.dtype.itemsize
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether its elements are those of its storage, each once."""
+        used = sum((length - 1) * step for length, step in zip(self.size, self.stride, strict=True))
+        whole = self.nbytes == self.storage.nbytes
+        return (
+            whole
+            and self.offset == 0
+            and (not self.nbytes or (used + 1) * self.dtype.itemsize == self.nbytes)
+        )
+
 
 def storage_claim(identity: Any) -> StorageClaim:
     """Return the storage that a persistent id stands for.

@@ -4,6 +4,7 @@ A pickle is a program. Here `pickletools` splits it into its instructions, and t
 build plain values and claims about tensors. It imports nothing and calls nothing that the pickle names.
 """
 
+import pickle
 import pickletools
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ MOST_INSTRUCTIONS: Final = 500_000
 _LARGEST_INT: Final = 2**63
 _MARK: Final = object()
 RESAVE: Final = (
-    "If you trust the file, save its weights alone: `import torch`, "
+    "If the file is yours, save its weights alone: `import torch`, "
     "`checkpoint = torch.load('{file}', weights_only=False)`, "
     "`torch.save(checkpoint['state_dict'], 'weights.pt')`, with the name that the weights have there"
 )
@@ -82,6 +83,10 @@ class _Machine:
         if len(self.stack) != 1:
             raise RefusedError("a pickle of one value", f"{len(self.stack)}")
         return _value(self.stack[0])
+
+    def protocol(self, number: int) -> None:
+        if number > pickle.HIGHEST_PROTOCOL:
+            raise RefusedError(f"a pickle of protocol {pickle.HIGHEST_PROTOCOL} or earlier", f"{number}")
 
     def since_mark(self) -> list[Any]:
         place = len(self.stack) - 1
@@ -201,8 +206,9 @@ _VALUES: Final = frozenset(
     {"BININT", "BININT1", "BININT2", "BINFLOAT", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"}
     | {"BINBYTES", "SHORT_BINBYTES"}
 )
-_SILENT: Final = frozenset({"PROTO", "FRAME", "STOP"})
+_SILENT: Final = frozenset({"FRAME", "STOP"})
 _STEPS: Final[dict[str, Callable[[_Machine, Any], None]]] = {
+    "PROTO": _Machine.protocol,
     "LONG1": _Machine.whole_number,
     "GLOBAL": _Machine.name,
     "STACK_GLOBAL": _Machine.joined_name,

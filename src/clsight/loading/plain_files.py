@@ -9,7 +9,7 @@ from typing import Any, Final
 from clsight.errors import CheckpointError
 from clsight.loading.plain_values import check_extent
 
-LARGEST_JSON: Final = 8 * 2**20
+LARGEST_JSON: Final = 4 * 2**20
 """Bytes of the largest configuration file that is read."""
 _ANEW: Final = "Copy it anew from its source"
 

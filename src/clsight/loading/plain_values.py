@@ -1,6 +1,5 @@
 """How large and how deep is what a file says, with everything that it says twice counted twice?"""
 
-from collections.abc import Iterator
 from typing import Any, Final
 
 DEEPEST: Final = 64
@@ -12,35 +11,18 @@ def check_extent(value: Any) -> None:
 
     A few bytes can name the same list twice in each of fifty levels; written out it would fill any memory.
     """
-    extents: dict[int, tuple[int, int]] = {}  # id -> (values, depth)
-    open_ids = {id(value)}
-    path: list[tuple[Any, Iterator[Any]]] = [(value, children(value))]
-    while path:
-        outer, rest = path[-1]
-        inner = next(rest, None)
-        if inner is None:
-            path.pop()
-            open_ids.discard(id(outer))
-            extents[id(outer)] = _extent(outer, extents)
-        elif id(inner) in open_ids:
-            raise ValueError("something that contains itself")
-        elif id(inner) not in extents:
-            open_ids.add(id(inner))
-            path.append((inner, children(inner)))
-            if len(path) > DEEPEST:
-                raise ValueError(f"nesting deeper than {DEEPEST}")
+    level, count = _nested([value]), 0
+    for _ in range(DEEPEST):
+        count += sum(len(outer) for outer in level)
+        if count > MOST_VALUES:  # before they are listed
+            raise ValueError(f"more than {MOST_VALUES:,} values")
+        level = [inner for outer in level for inner in _nested(outer)]
+        if not level:
+            return
+    raise ValueError(f"nesting deeper than {DEEPEST}")
 
 
-def children(value: Any) -> Iterator[Any]:
-    """Yield the dicts, lists and tuples directly inside one."""
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
-    return (item for item in inner if isinstance(item, dict | list | tuple))
-
-
-def _extent(outer: Any, extents: dict[int, tuple[int, int]]) -> tuple[int, int]:
-    inner = [extents[id(child)] for child in children(outer)]
-    size = (len(outer) if isinstance(outer, dict | list | tuple) else 0) + sum(count for count, _ in inner)
-    depth = 1 + max((deep for _, deep in inner), default=0)
-    if size > MOST_VALUES or depth > DEEPEST:
-        raise ValueError(f"more than {MOST_VALUES:,} values, or nesting deeper than {DEEPEST}")
-    return size, depth
+def _nested(outer: Any) -> list[Any]:
+    """Return the dicts, lists and tuples directly inside one."""
+    values = outer.values() if isinstance(outer, dict) else outer
+    return [inner for inner in values if isinstance(inner, dict | list | tuple)]

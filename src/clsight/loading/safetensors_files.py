@@ -11,7 +11,7 @@ from clsight.loading.claims import numbers_at, room_for
 from clsight.loading.plain_files import parse_json
 from clsight.loading.refusals import RefusedError, quoted
 
-LARGEST_HEADER: Final = 8 * 2**20
+LARGEST_HEADER: Final = 4 * 2**20
 _LONGEST_NAME: Final = 500
 _DTYPES: Final = {
     "F64": torch.float64,

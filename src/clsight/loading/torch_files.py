@@ -22,7 +22,7 @@ _MOST_TIMES: Final = 100
 _TRAINING: Final = ("optim", "lr_sched", "scheduler", "callbacks", "loops", "scaler", "amp", "rng", "random")
 """Beginnings of names, at the top of a checkpoint, of what only training goes on with."""
 _CONVERT: Final = (
-    "If you trust the file, three lines convert it: `import torch`, "
+    "If the file is yours, three lines convert it: `import torch`, "
     "`model = torch.load('{file}', weights_only=False)`, `torch.save(model.state_dict(), 'weights.pt')`"
 )
 _NOTHING: Final = object()
@@ -42,14 +42,26 @@ def parse_torch(data: bytearray) -> tuple[dict[str, Tensor], dict[str, Any]]:
         RefusedError: If it is broken, holds more than tensors and plain values, or claims what it does not
             hold.
     """
-    value, locate = _old(data) if data.startswith(OLD_START) else _archive(data)
+    is_old = data.startswith(OLD_START)
+    value, locate = _old(data) if is_old else _archive(data)
     if not isinstance(value, dict):
         got = "one tensor" if isinstance(value, TensorClaim) else quoted(value)
         raise RefusedError("a dict of tensors", got, "Save `model.state_dict()`")
     claims: dict[str, TensorClaim] = {}
     kept = {name: inner for name, inner in value.items() if not str(name).lower().startswith(_TRAINING)}
     extras = _sorted_out(kept, "", claims)
+    if is_old:
+        _check_whole(claims)
     return _tensors(data, claims, locate), extras
+
+
+def _check_whole(claims: dict[str, TensorClaim]) -> None:
+    """Refuse a storage that no tensor fills: without checksums a damaged shape shows only here."""
+    filled = {claim.storage for claim in claims.values() if claim.is_whole}
+    for name, claim in claims.items():
+        if claim.storage not in filled:
+            step = "If the file is yours, open it with `torch.load` and save it again with a later torch"
+            raise RefusedError(f"a tensor that fills its storage at {quoted(name)}", "a part", step)
 
 
 def _archive(data: bytearray) -> tuple[Any, Locate]:
