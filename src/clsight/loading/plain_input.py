@@ -204,13 +204,25 @@ def _repeated(names: list[str], samples: int) -> Array:
     return np.tile(np.array(names, dtype=_TEXT), (samples, 1))
 
 
-def with_cls_at(position: int | None, time: int) -> Layout:
-    """Return the layout of `time` tokens with [CLS] put in at a position; None: without [CLS]."""
-    if position is None:
-        return Layout(time, tuple(range(time)), {}, {})
-    index = position if position >= 0 else time + 1 + position
-    places = tuple(range(index)) + tuple(range(index + 1, time + 1))
-    return Layout(time + 1, places, {index: "[CLS]"}, {index: "cls"})
+def with_cls_at(position: int | None, time: int, *, extra_keys: int = 0) -> Layout:
+    """Return the layout of `time` tokens with [CLS] put in at a position; None: without [CLS].
+
+    Args:
+        position: Where [CLS] comes to stand; negative from the end.
+        time: Tokens of the input.
+        extra_keys: Keys that attention adds behind the tokens.
+    """
+    texts: dict[int, str] = {}
+    kinds: dict[int, TokenKind] = {}
+    places = list(range(time))
+    if position is not None:
+        index = position if position >= 0 else time + 1 + position
+        places = [*range(index), *range(index + 1, time + 1)]
+        texts[index], kinds[index] = "[CLS]", "cls"
+    length = time + len(texts)
+    for extra in range(length, length + extra_keys):
+        texts[extra], kinds[extra] = "[extra key]", "special"
+    return Layout(length + extra_keys, tuple(places), texts, kinds)
 
 
 def _read_ids(raw: Any) -> Examples:

@@ -140,7 +140,8 @@ def _subject(module: Reconstruction, taken: PlainInput, *, name: str) -> Subject
     def prepare(examples: Examples) -> Prepared:
         x = taken.tensor(examples, next(module.parameters()))
         position = None if cls is None else plan.cls_index
-        return taken.prepared(examples, x, with_cls_at(position, taken.time_of(x)))
+        layout = with_cls_at(position, taken.time_of(x), extra_keys=plan.tower.extra_keys)
+        return taken.prepared(examples, x, layout)
 
     return Subject(
         module=module,

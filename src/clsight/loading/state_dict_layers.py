@@ -55,6 +55,7 @@ class Tower:
         width: Channels of a token.
         feedforward: Channels inside the feed-forward part; None without one.
         tensors: The names of all its tensors.
+        extra_keys: Keys behind those of the tokens: 1 where attention adds a trained one, else 0.
         set_aside: Modules with attention that are no part of it, with the reason.
     """
 
@@ -63,6 +64,7 @@ class Tower:
     width: int
     feedforward: int | None
     tensors: frozenset[str]
+    extra_keys: int = 0
     set_aside: dict[str, str] = field(default_factory=dict)
 
     def leaves_out(self, name: str) -> bool:
@@ -143,6 +145,7 @@ def _tower(paths: list[str], shapes: Shapes, file: str) -> Tower:
         width=width,
         feedforward=shapes[f"{inner[0]}.weight"][0] if inner else None,
         tensors=tensors,
+        extra_keys=int(joined(paths[0], "bias_k") in shapes),
     )
 
 
@@ -169,8 +172,8 @@ def _layer(block: str, attention: str, shapes: Shapes, width: int, file: str) ->
     expected = 2 if pair else 1
     left = [name for name in modules if name not in norms and name not in pair]
     if left or len(norms) not in (0, expected):
-        odd = left or norms
-        names = ", ".join(f"`{joined(block, name)}`" for name in odd[:3])
+        odd = [joined(joined(block, name), own) for name in left or norms for own in modules[name]]
+        names = ", ".join(f"`{name}`" for name in odd[:3])
         refuse(file, "layers of attention, two linear maps and two norms", f"layers with {names}")
     return LayerNames(
         block=block,
