@@ -11,7 +11,7 @@ from clsight.cli import main
 from clsight.models import ClassificationTransformer, ModelConfig
 from clsight.saving import save_model
 from doctor.forum_classifier import ClassificationTransformer as ForumClassifier
-from doctor.patients import series
+from doctor.patients import healthy, series
 
 
 def run(*arguments):
@@ -94,6 +94,26 @@ def test_command_finds_the_bug_of_the_thread_in_its_checkpoint(thread_checkpoint
     errors = [finding for finding in told["findings"] if finding["severity"] == "error"]
     assert [finding["check"] for finding in errors] == ["cls_enters_encoder", "input_at_cls"]
     assert "torch.randn (4, 1, 32) is drawn at each forward pass" in errors[0]["sentence"]
+
+
+def test_command_says_of_a_bare_checkpoint_that_its_forward_is_unknown(thread_checkpoint):
+    result = run(thread_checkpoint, "--heads", 4, "--json")
+    assert result.exit_code == 1  # what stands at position 0 is no [CLS]
+    told = json.loads(result.stdout)
+    assert told["labels"] == ["reconstructed forward", "examined on synthetic series, seed 0"]
+    found = next(finding for finding in told["findings"] if finding["check"] == "forward_is_own")
+    assert found["severity"] == "warning"
+    assert "It holds no tensor for [CLS]" in found["sentence"]
+    assert "Assumed: norm after each part of a layer" in found["why"]
+    assert "--model package.module:factory" in found["next_step"]
+
+
+def test_command_says_of_a_bare_checkpoint_that_it_holds_cls(tmp_path):
+    torch.save(healthy().state_dict(), tmp_path / "mine.pt")
+    result = run(tmp_path / "mine.pt", "--heads", 3)
+    assert result.exit_code == 0
+    assert "Reconstructed forward." in result.stdout.splitlines()
+    assert "It holds a tensor for [CLS]" in " ".join(result.stdout.split())
 
 
 def test_command_looks_at_the_input_it_is_given(thread_checkpoint, tmp_path):

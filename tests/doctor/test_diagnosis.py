@@ -9,6 +9,7 @@ from torch import nn
 
 import clsight
 from clsight.errors import CaptureError
+from clsight.loading.subject import ClsVector, Subject
 from doctor import patients
 from doctor.forum_classifier import ClassificationTransformer
 from doctor.patients import series
@@ -85,6 +86,46 @@ def test_trained_bert_is_healthy_and_its_special_tokens_are_a_note():
     assert findings.errors == findings.warnings == ()
     assert checks(findings.notes) == ["looks_at_input"]
     assert len(SENTENCES) == 3
+
+
+def bert_subject(ids):
+    """Return the trained BERT as a loader gives it: its [CLS] is a row of the word embedding."""
+    model, _ = trained_bert()
+    kinds = np.full(ids.shape, "word", dtype=np.dtypes.StringDType())
+    kinds[:, 0] = "cls"
+    return Subject(
+        module=model,
+        name="bert",
+        cls_index=0,
+        strategy="",
+        seed=None,
+        classes=(),
+        examples=clsight.Examples(ids),
+        provenance={},
+        preparation=lambda examples: clsight.Prepared(
+            {"input_ids": torch.as_tensor(examples.inputs)}, None, kinds, kinds, None, None, None
+        ),
+        takes="text",
+        cls_vector=ClsVector(model.embeddings.word_embeddings.weight, row=101),
+    )
+
+
+@pytest.mark.slow
+def test_row_of_a_word_embedding_is_changed_on_trial_and_put_back():
+    ids = np.array([[101, 2023, 2003, 102], [101, 2017, 2024, 102]])
+    weight = trained_bert()[0].embeddings.word_embeddings.weight
+    before = weight.detach().clone()
+    entered = [item for item in clsight.diagnose(bert_subject(ids)) if item.check == "cls_enters_encoder"]
+    assert "noise on `embeddings.word_embeddings.weight[101]` changes the output" in entered[0].sentence
+    assert torch.equal(weight, before)
+
+
+@pytest.mark.slow
+def test_text_without_its_cls_token_is_an_error():
+    ids = np.array([[2023, 2003, 2307, 102], [2017, 2024, 3835, 102]])
+    findings = clsight.diagnose(bert_subject(ids))
+    assert checks(findings.errors) == ["cls_enters_encoder"]
+    assert "changing `embeddings.word_embeddings.weight[101]` changes no output" in findings[0].sentence
 
 
 @pytest.mark.parametrize("training", [False, True])

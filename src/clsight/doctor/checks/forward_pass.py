@@ -1,10 +1,14 @@
 """Does the forward pass run and can its map be trusted? Is it the model's own?"""
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from clsight.doctor.examination import Examination, NotApplicableError, RefusedError
 from clsight.doctor.findings import Finding, error, ok, warning
 from clsight.doctor.registry import check
+
+if TYPE_CHECKING:
+    from clsight.loading import Subject
 
 
 @check(
@@ -51,7 +55,14 @@ def forward_is_own(examination: Examination) -> Iterator[Finding]:
     yield warning(
         f"The forward pass is unknown: the file holds weights alone, and the maps are of a reconstructed "
         f"forward. It {held}.",
-        why="Code that builds [CLS] and then encodes something else has the same weights.",
+        why="Code that builds [CLS] and then encodes something else has the same weights."
+        + _assumed(subject),
         next_step="Pass the model's class: --model package.module:factory, in Python "
         "clsight.load(path, factory=...).",
     )
+
+
+def _assumed(subject: "Subject") -> str:
+    """Return a sentence on what the reconstruction assumed, with a space before it, or nothing."""
+    assumed = subject.provenance.get("assumed", {})
+    return f" Assumed: {'; '.join(map(str, assumed.values()))}." if assumed else ""
