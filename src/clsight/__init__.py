@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from clsight.doctor import Finding, Findings, diagnose
     from clsight.errors import AppError, CaptureError, CheckpointError, ClsightError, FigureError, RecordError
     from clsight.hooks import Recorder, capture, capture_batches
-    from clsight.loading import Examples, Prepared, Subject, load, sample_models_dir
+    from clsight.loading import Examples, Prepared, Subject, load, sample_models_dir, subject_of
     from clsight.records import concat, open_record, save_record, stack
 
 __version__ = "0.1.0"
@@ -50,6 +50,7 @@ __all__ = [
     "sample_models_dir",
     "save_record",
     "stack",
+    "subject_of",
 ]
 
 _HOMES = {
@@ -63,7 +64,7 @@ _HOMES = {
         "RecordError",
     ),
     "clsight.hooks": ("Recorder", "capture", "capture_batches"),
-    "clsight.loading": ("Examples", "Prepared", "Subject", "load", "sample_models_dir"),
+    "clsight.loading": ("Examples", "Prepared", "Subject", "load", "sample_models_dir", "subject_of"),
     "clsight.records": ("concat", "open_record", "save_record", "stack"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -32,7 +32,7 @@ def test_load_refuses_what_is_no_path(path, got):
 
 def test_load_refuses_a_file(tmp_path):
     (tmp_path / "model.pt").write_bytes(b"abc")
-    assert "expected a model folder, but got a file" in message_of(tmp_path / "model.pt")
+    assert "expected a file by `torch.save` or safetensors" in message_of(tmp_path / "model.pt")
 
 
 def test_load_refuses_a_foreign_folder(tmp_path):

@@ -13,6 +13,7 @@ from torch.overrides import TorchFunctionMode
 
 from clsight.errors import ClsightError
 from clsight.loading.plain_input import PlainInput
+from clsight.loading.tensor_names import is_position_name
 from clsight.preparation import Examples
 
 FORWARD_ERRORS: Final = (
@@ -36,18 +37,30 @@ _SOFTMAXES: Final = frozenset({functional.softmax, torch.softmax, Tensor.softmax
 
 def find_input(module: nn.Module) -> PlainInput | None:
     """Return the first input that runs through the module, one that reaches its attention before others."""
-    weight = next(iter(module.parameters()), torch.empty(0))
     runs = None
     for taken in islice(_candidates(module), _TRIALS):
-        x = taken.tensor(taken.examples()[0][:1], weight)
-        try:
-            length = sequence_length(module, x)
-        except FORWARD_ERRORS:
-            continue
+        has_run, length = _try(module, taken)
         if length is not None:
-            return taken
-        runs = runs or taken
+            return _bounded(module, taken)
+        runs = runs or (taken if has_run else None)
     return runs
+
+
+def _try(module: nn.Module, taken: PlainInput) -> tuple[bool, int | None]:
+    """Return whether a made-up input runs through, and the tokens of the first attention it reaches."""
+    weight = next(iter(module.parameters()), torch.empty(0))
+    x = taken.tensor(taken.examples()[0][:1], weight)
+    try:
+        return True, sequence_length(module, x)
+    except FORWARD_ERRORS:
+        return False, None
+
+
+def _bounded(module: nn.Module, taken: PlainInput) -> PlainInput:
+    """Return what a module takes, told apart: this many steps exactly, or at most."""
+    if taken.exact is None or taken.exact == 1 or not _try(module, replace(taken, exact=taken.exact - 1))[0]:
+        return taken
+    return replace(taken, exact=None, longest=taken.exact)
 
 
 def input_like(module: nn.Module, examples: Examples) -> PlainInput:
@@ -109,7 +122,7 @@ def _first_layers(module: nn.Module) -> Iterator[PlainInput]:
     for name, layer in module.named_modules():
         if id(layer) in inside:
             continue
-        if isinstance(layer, nn.Embedding) and "pos" not in name.lower():
+        if isinstance(layer, nn.Embedding) and not is_position_name(name):
             yield PlainInput(takes="token_ids", vocabulary=layer.num_embeddings)
         elif isinstance(layer, nn.Linear):
             yield PlainInput(takes="series", features=layer.in_features)
@@ -142,7 +155,7 @@ def _sizes(module: nn.Module, taken: PlainInput) -> Iterator[PlainInput]:
 def _position_counts(module: nn.Module) -> Iterator[int]:
     """Yield the rows of tensors whose name says that they are positions."""
     for name, tensor in (*module.named_parameters(), *module.named_buffers()):
-        if "pos" in name.lower() and tensor.dim() > 1 and tensor.shape[-1]:
+        if is_position_name(name) and tensor.dim() > 1 and tensor.shape[-1]:
             yield tensor.numel() // tensor.shape[-1]
 
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from clsight.loading.first_layer import FORWARD_ERRORS, find_input, input_like, sequence_length
 from clsight.loading.plain_input import Layout, PlainInput, with_cls_at
 from clsight.loading.subject import ClsVector, Subject
+from clsight.loading.tensor_names import is_cls_name
 from clsight.preparation import Examples, Prepared
 from clsight.schema import TokenKind
 
@@ -80,6 +81,8 @@ class _Preparation:
 
     def __init__(self, module: nn.Module, taken: PlainInput, cls_index: int) -> None:
         self._module, self._taken, self._cls_index = module, taken, cls_index
+        attentions = [part for part in module.modules() if isinstance(part, nn.MultiheadAttention)]
+        self._extra_keys = sum((part.bias_k is not None) + part.add_zero_attn for part in attentions[:1])
         self._lengths: dict[tuple[int, ...], int | None] = {}
 
     def __call__(self, examples: Examples) -> Prepared:
@@ -87,7 +90,7 @@ class _Preparation:
         like = next((weight for weight in self._module.parameters()), torch.empty(0))
         x = self._taken.tensor(examples, like)
         time = self._taken.time_of(x)
-        layout = layout_of(time, self._length(x) or time, self._cls_index)
+        layout = layout_of(time, self._length(x) or time, self._cls_index, extra_keys=self._extra_keys)
         return self._taken.prepared(examples, x, layout)
 
     def _length(self, x: Tensor) -> int | None:
@@ -100,15 +103,15 @@ class _Preparation:
         return self._lengths[shape]
 
 
-def layout_of(time: int, length: int, cls_index: int) -> Layout:
+def layout_of(time: int, length: int, cls_index: int, *, extra_keys: int = 0) -> Layout:
     """Return how `time` tokens of the input stand in a sequence of `length`.
 
     One more token than the input has is [CLS]; more than that are special tokens behind it; none means that
     no [CLS] enters. A sequence shorter than the input has tokens of its own.
     """
     if length <= time + 1:
-        whole = with_cls_at(cls_index if length == time + 1 else None, min(time, length))
-        return whole
+        position = cls_index if length == time + 1 else None
+        return with_cls_at(position, min(time, length), extra_keys=extra_keys)
     front = length - time
     texts = {position: f"[extra {position}]" for position in range(front)}
     kinds: dict[int, TokenKind] = {position: "special" for position in range(front)}
@@ -132,12 +135,6 @@ def _cls_vector(module: nn.Module) -> ClsVector | None:
     tensors = [*module.named_parameters(), *module.named_buffers()]
     found = [tensor for name, tensor in tensors if is_cls_name(name) and _is_vector(tensor)]
     return ClsVector(found[0]) if len(found) == 1 else None
-
-
-def is_cls_name(name: str) -> bool:
-    """Tell whether a tensor's own name, without its weight or bias suffix, says CLS."""
-    last = name.lower().rsplit(".", maxsplit=1)[-1]
-    return last not in {"weight", "bias"} and ("cls" in last or "class" in last)
 
 
 def _is_vector(tensor: Tensor) -> bool:

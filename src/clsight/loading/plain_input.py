@@ -81,6 +81,8 @@ class PlainInput:
         Raises:
             ClsightError: If the examples do not fit.
         """
+        if examples.token_mask is not None and not examples.token_mask.all():
+            _fail("no token_mask, which this module is not called with", "a mask with padding")
         made = self._pixels(examples.inputs) if self.takes == "image" else examples.inputs
         expected, fits = self._fits(made)
         if not fits or 0 in made.shape:

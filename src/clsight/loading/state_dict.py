@@ -47,7 +47,7 @@ def read_state_dict(path: Path, options: Options) -> Subject:
             stated.
     """
     file = read_tensors(path)
-    _, tensors = peel(file.tensors)
+    prefix, tensors = peel(file.tensors)
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items() if tensor.is_floating_point()}
     tower = find_tower(shapes, file=str(path))
     parts = find_parts(shapes, tower, file=str(path))
@@ -72,6 +72,7 @@ def read_state_dict(path: Path, options: Options) -> Subject:
         "assumed": assumed_words(plan, taken, settings, cls_index=options.cls_index) | notes,
         **report,
         "set_aside": tower.set_aside,
+        "prefix": prefix,
     }
     return subject
 

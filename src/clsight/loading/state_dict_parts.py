@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from math import isqrt, prod
 from typing import Final
 
-from clsight.loading.in_memory import is_cls_name
 from clsight.loading.state_dict_groups import Shapes, refuse
 from clsight.loading.state_dict_layers import Tower, is_linear, is_norm, modules_of
+from clsight.loading.tensor_names import is_cls_name, is_position_name
 
 _HEAD: Final = re.compile(r"head|fc|classif|(^|[._])out|logit|pred|mlp|decod|pool|cls")
 _WORDS: Final = re.compile(r"emb|tok|word|vocab|wte|lookup")
@@ -105,8 +105,7 @@ def _position(rest: Shapes, width: int, file: str) -> str | None:
 
 
 def _is_position(name: str, shape: tuple[int, ...], width: int) -> bool:
-    lower = name.lower()
-    if not ("pos" in lower or lower.rpartition(".")[2] == "pe"):
+    if not is_position_name(name):
         return False
     rows = prod(shape) // width if width else 0
     return len(shape) in (2, 3) and shape[-1] == width and rows > 1 and rows in shape
@@ -117,7 +116,7 @@ def _cls(rest: Shapes, width: int, parts: Parts, file: str) -> str | None:
     vectors = [
         name
         for name, shape in rest.items()
-        if prod(shape) == width and shape and shape[-1] == width and "pos" not in name.lower()
+        if prod(shape) == width and shape and shape[-1] == width and not is_position_name(name)
     ]
     embedded = [name for name in vectors if _is_embedded_cls(name, rest)]
     named = [name for name in vectors if is_cls_name(name)] + embedded

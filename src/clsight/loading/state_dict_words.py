@@ -30,7 +30,9 @@ def reconstruction_sentence(provenance: Mapping[str, Any]) -> str:
         parts.append(f"assumed: {', '.join(provenance['assumed'].values())}")
     aside = provenance.get("set_aside", {})
     unused = [f"`{module}` ({why})" for module, why in aside.items()]
-    unused += [f"`{name}`" for name in provenance.get("unexpected", []) if not _is_below(name, aside)]
+    weights = provenance.get("prefix", "")  # an optimizer's tensors, say, lie elsewhere in the file
+    names = [name for name in provenance.get("unexpected", []) if name.startswith(weights)]
+    unused += [f"`{name}`" for name in names if not _is_below(name, aside)]
     if unused:
         more = f" and {len(unused) - _SHOWN} more" if len(unused) > _SHOWN else ""
         parts.append(f"not used: {', '.join(unused[:_SHOWN])}{more}")
