@@ -91,6 +91,9 @@ def made(factory: Factory) -> nn.Module:
     """
     if isinstance(factory, nn.Module):
         return factory
+    if not callable(factory):
+        got = f"an object of type {type(factory).__name__}"
+        raise _error("a module, or a function that makes one", got, "Pass the class, or a function around it")
     name = getattr(factory, "__qualname__", type(factory).__name__)
     _check_needs_nothing(factory, name)
     try:
