@@ -25,9 +25,9 @@ capture of the same module runs meanwhile. `clsight doctor` ends with exit code 
 the model cannot be loaded; `--all` also lists what is in order and what could not be looked at, and why;
 `--json` prints everything.
 
-A bare module is asked with the inputs it is given, a loaded model with its first 32 examples. Where those
-are clsight's own (synthetic pictures, its own sentences), the report says so. A file of weights alone has
-no forward: its report is labeled "reconstructed forward", and only the class, `--model
+A bare module is asked with the inputs it is given, a loaded model with its first 32 examples, or with
+`--input`. Where the examples are clsight's own (synthetic series or pictures), the report says so. A file of
+weights alone has no forward: its report is labeled "reconstructed forward", and only the class, `--model
 package.module:factory`, can show whether [CLS] is used.
 
 """
