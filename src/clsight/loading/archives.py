@@ -180,7 +180,7 @@ def _locate(data: bytearray, entry: _Entry, following: int) -> Member:
     follows = bool(flags & _SIZES_FOLLOW)
     expected = [(entry.checksum, entry.size, entry.size), (entry.checksum, _MAX_32, _MAX_32)]
     if follows:
-        expected.append((0, 0, 0))
+        expected += [(0, 0, 0), (0, _MAX_32, _MAX_32)]
     if (
         data[header + _LOCAL.size : header + _LOCAL.size + names] != entry.name
         or (flags, method) != (entry.flags, 0)
@@ -210,6 +210,6 @@ def _plain_name(raw: bytes) -> str:
     except UnicodeDecodeError:
         name = ""
     parts = name.split("/")
-    if not name.isprintable() or "\\" in name or ":" in name or {"", ".", ".."} & set(parts):
+    if not name.isprintable() or "\\" in name or name[1:2] == ":" or {"", ".", ".."} & set(parts):
         raise RefusedError("member names that stay inside", quoted(raw.decode("latin-1")))
     return name

@@ -29,8 +29,9 @@ def fit_weights(
         lacks, as the file has them. In the order of the module and of the file.
 
     Raises:
-        CheckpointError: If more than half of the tensors that are not optional are missing, a shape or a
-            kind of number differs, or a tensor holds NaN or infinity.
+        CheckpointError: If more than half of the tensors that are not optional are missing (any, for a
+            module on the meta device), a shape or a kind of number differs, or a tensor holds NaN or
+            infinity.
     """
     wanted = module.state_dict(keep_vars=True)
     names = _names(tensors, wanted, file)
@@ -39,7 +40,7 @@ def fit_weights(
     _check_share(wanted, missing, optional, tensors, file)
     for name, tensor in found.items():
         _check_tensor(name, tensor, wanted[name], file)
-    _put(module, found, wanted)
+    _put(module, found, wanted, file)
     used = {names[name] for name in found}
     return {"missing": missing, "unexpected": [name for name in tensors if name not in used]}
 
@@ -90,8 +91,8 @@ def _check_share(
     tensors: Mapping[str, Tensor],
     file: Path,
 ) -> None:
-    needed = [name for name in wanted if not name.startswith(optional)] if optional else list(wanted)
-    lacking = [name for name in missing if not optional or not name.startswith(optional)]
+    needed = [name for name in wanted if not name.startswith(optional)]
+    lacking = [name for name in missing if not name.startswith(optional)]
     if 2 * len(lacking) > len(needed):
         raise CheckpointError(
             str(file),
@@ -131,14 +132,40 @@ def _kind(tensor: Tensor) -> str:
     return "floating" if tensor.is_floating_point() else str(tensor.dtype).removeprefix("torch.")
 
 
-def _put(module: nn.Module, found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
+def _put(module: nn.Module, found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], file: Path) -> None:
+    """Load the tensors, in one floating dtype."""
     dtypes = {tensor.dtype for tensor in found.values() if tensor.is_floating_point()}
     dtype = dtypes.pop() if len(dtypes) == 1 else torch.float32
     if dtype.itemsize == 1:  # no layer computes in eight bits
         dtype = torch.float32
-    module.to(dtype)
     values = {
         name: tensor.to(dtype) if tensor.is_floating_point() else tensor for name, tensor in found.items()
     }
     on_meta = any(tensor.is_meta for tensor in wanted.values())
+    if on_meta:
+        values = _of_their_own(values, wanted, file)
+    module.to(dtype)
     module.load_state_dict(values, strict=False, assign=on_meta)
+
+
+def _of_their_own(
+    values: Mapping[str, Tensor], wanted: Mapping[str, Tensor], file: Path
+) -> dict[str, Tensor]:
+    """Return a tensor for each name; none shares memory with another, so that each can be changed alone."""
+    by_identity = {id(wanted[name]): tensor for name, tensor in values.items()}
+    lacking = [name for name, want in wanted.items() if id(want) not in by_identity]
+    if lacking:
+        raise CheckpointError(
+            str(file),
+            expected=f"all of the module's {len(wanted)} tensors",
+            got=f"none for {_some(lacking)}",
+            next_step="Check that the weights belong to this model",
+        )
+    taken: set[int] = set()
+    own: dict[str, Tensor] = {}
+    for name, want in wanted.items():
+        tensor = by_identity[id(want)]
+        memory = tensor.untyped_storage().data_ptr()
+        own[name] = tensor.clone() if memory in taken else tensor
+        taken.add(memory)
+    return own

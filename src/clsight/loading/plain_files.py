@@ -28,12 +28,15 @@ def read_bytes(path: Path, *, largest: int | None = None) -> bytearray:
     try:
         # Without O_NONBLOCK, opening a pipe that nobody writes to waits forever.
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-        with open(descriptor, "rb") as stream:
-            status = os.fstat(stream.fileno())
+        try:
+            status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
                 got = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe or a device"
                 raise _unreadable(path, got, "Pass the path of the file itself")
-            return _read_whole(stream, path, status.st_size, _limit() if largest is None else largest)
+            with open(descriptor, "rb", closefd=False) as stream:
+                return _read_whole(stream, path, status.st_size, _limit() if largest is None else largest)
+        finally:
+            os.close(descriptor)
     except (OSError, ValueError) as error:  # ValueError: a null character in the path
         reason = getattr(error, "strerror", None) or str(error)
         raise _unreadable(path, reason, "Restore the file or its permissions") from error
