@@ -122,11 +122,18 @@ def capture(
     from clsight.summary import counts
 
     check_target(out)  # before the work rather than after it
+    if raw and examples is not None:
+        step = "Leave out one of the two"
+        raise ClsightError("--examples", expected="no --input beside it", got="both", next_step=step)
     subject = load_subject(None if model is None else _model_path(model), loading)
     shown = given_input(subject, raw) if raw else _first_examples(subject, subject.name, examples)
     record = clsight.capture(subject, shown)
     clsight.save_record(record, out)
     click.echo(f"Saved {out}: {subject.name}, {counts(record)}, {out.stat().st_size / 1e3:.0f} kB.")
+    if subject.provenance.get("forward") == "reconstructed":
+        from clsight.loading.state_dict_words import reconstruction_sentence
+
+        click.echo(reconstruction_sentence(subject.provenance))
 
 
 @main.command()

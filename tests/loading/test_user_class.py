@@ -111,13 +111,14 @@ def test_folder_without_weights_is_refused(tmp_path):
     assert "but got a folder with notes.txt" in message
 
 
-def test_module_itself_is_taken_as_a_factory(tmp_path):
+def test_module_itself_is_copied_and_filled(tmp_path):
     module = ClassificationTransformer(WIDTH, HEADS, 2)
+    before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
     weights = randomize(ClassificationTransformer(WIDTH, HEADS, 2)).state_dict()
     torch.save(weights, tmp_path / "m.pt")
     subject = load(tmp_path / "m.pt", factory=module)
-    assert subject.module is module
-    assert all(torch.equal(tensor, weights[name]) for name, tensor in module.state_dict().items())
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in subject.module.state_dict().items())
+    assert all(torch.equal(tensor, before[name]) for name, tensor in module.state_dict().items())
     assert subject.token_kinds == ("step",)  # the bug of the thread: [CLS] does not enter
 
 

@@ -6,6 +6,7 @@ Only the command line and Python can name a class; nothing in a file or in the b
 import inspect
 import sys
 from collections.abc import Callable
+from copy import deepcopy
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,8 @@ def read_user_class(path: Path, options: Options) -> Subject:
     """
     assert options.factory is not None
     module = made(options.factory)
+    if module is options.factory:
+        module = deepcopy(module)  # the caller's own keeps its weights, and two files give two models
     file = _weights_file(path)
     tensors = read_tensors(file)
     report = fit_weights(module, tensors.tensors, file=file)
