@@ -75,6 +75,7 @@ class Prepared:
         row: [sample, token] int16, row of the patch, -1 where there is none; None without patches.
         column: [sample, token] int16, likewise.
         label: [sample] int64 class indices; None if unknown.
+        cls_index: [sample] int64, where the answer is read off, if that differs by sample; else None.
     """
 
     inputs: ModuleInputs
@@ -84,6 +85,7 @@ class Prepared:
     row: Array | None
     column: Array | None
     label: Array | None
+    cls_index: Array | None = None
 
 
 def preparation_for(model: ClassificationTransformer) -> Callable[[Examples], Prepared]:

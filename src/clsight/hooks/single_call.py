@@ -18,7 +18,7 @@ from clsight.hooks.layers import where_raised
 from clsight.hooks.recorder import Recorder, TokenMask
 
 if TYPE_CHECKING:
-    from clsight.loading import Examples, Subject
+    from clsight.loading import Examples, Prepared, Subject
 
 
 def capture(
@@ -88,15 +88,8 @@ def capture(
 def _capture_subject(
     subject: "Subject", raw: Any, cls_index: ClsIndex | None, options: dict[str, Any], *, eval_mode: bool
 ) -> xr.Dataset:
-    position = subject.cls_index if cls_index is None else cls_index
-    if position is None:
-        raise CaptureError(
-            subject.name,
-            expected="a model with a CLS position",
-            got=f"strategy {subject.strategy}, which has none",
-            next_step="Pass cls_index= to look at an ordinary token as if it were CLS",
-        )
     prepared = subject.prepare(raw)
+    position = _position(subject, prepared) if cls_index is None else cls_index
     if options["token_mask"] is None:
         options = {**options, "token_mask": prepared.token_mask}
     if options["within"] is None:
@@ -120,6 +113,22 @@ def _capture_subject(
         names = np.array(subject.classes, dtype=np.dtypes.StringDType())
         record = record.assign_coords(class_name=("class", names))
     return record
+
+
+def _position(subject: "Subject", prepared: "Prepared") -> ClsIndex:
+    """Return where CLS stands, for all samples or for each."""
+    if prepared.cls_index is not None:
+        positions: list[int] = prepared.cls_index.tolist()
+        return positions
+    if subject.cls_index is None:
+        raise CaptureError(
+            subject.name,
+            expected="a model with a CLS position",
+            got=f"strategy {subject.strategy}, which has none" if subject.strategy else "one without",
+            where=str(subject.provenance.get("cls", "")),
+            next_step="Pass cls_index= to look at an ordinary token as if it were CLS",
+        )
+    return subject.cls_index
 
 
 def _record_call(recorder: Recorder, inputs: Any, *, eval_mode: bool) -> xr.Dataset:

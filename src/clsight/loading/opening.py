@@ -8,6 +8,11 @@ from torch import nn
 
 from clsight.checkpoints import as_path
 from clsight.errors import CheckpointError, did_you_mean
+from clsight.loading.huggingface import (
+    HUGGINGFACE_OPTIONS,
+    is_huggingface_folder,
+    read_huggingface_folder,
+)
 from clsight.loading.open_clip_models import (
     is_open_clip,
     is_open_clip_folder,
@@ -16,6 +21,11 @@ from clsight.loading.open_clip_models import (
 )
 from clsight.loading.options import Activation, Norm, Options
 from clsight.loading.own_folder import read_own_folder
+from clsight.loading.sentence_transformers_folder import (
+    SENTENCE_TRANSFORMERS_OPTIONS,
+    is_sentence_transformers_folder,
+    read_sentence_transformers_folder,
+)
 from clsight.loading.state_dict import STATE_DICT_OPTIONS, is_state_dict, read_state_dict
 from clsight.loading.subject import Subject
 from clsight.loading.timm_models import is_timm, is_timm_folder, read_timm, read_timm_folder
@@ -49,6 +59,13 @@ FORMATS: tuple[Format, ...] = (
     Format("weights of open_clip", is_open_clip, read_open_clip, frozenset({"architecture", "cls_index"})),
     Format("an open_clip folder", is_open_clip_folder, read_open_clip_folder, frozenset({"cls_index"})),
     Format("a timm folder", is_timm_folder, read_timm_folder, frozenset({"cls_index"})),
+    Format(
+        "a sentence-transformers folder",
+        is_sentence_transformers_folder,
+        read_sentence_transformers_folder,
+        SENTENCE_TRANSFORMERS_OPTIONS,
+    ),
+    Format("a transformers folder", is_huggingface_folder, read_huggingface_folder, HUGGINGFACE_OPTIONS),
     Format("a bare state dict", is_state_dict, read_state_dict, STATE_DICT_OPTIONS),
     Format("a clsight folder", lambda path, options: True, lambda path, options: read_own_folder(path)),
 )
