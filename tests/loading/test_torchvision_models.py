@@ -156,10 +156,8 @@ def test_a_file_without_one_layer_is_refused(theirs, tmp_path):
     tensors = {name: tensor for name, tensor in theirs.state_dict().items() if "layer_3." not in name}
     with pytest.raises(CheckpointError) as refusal:
         clsight.load(file_with(tmp_path, tensors), architecture="torchvision:vit_b_32")
-    assert str(refusal.value).endswith(
-        "expected all weights of the model, but got none for 12 of them, such as "
-        "`encoder.layers.encoder_layer_3.ln_1.weight`. Save model.state_dict() whole."
-    )
+    assert "expected all of the module's 152" in str(refusal.value)
+    assert "`encoder.layers.encoder_layer_3.ln_1.weight`" in str(refusal.value)
 
 
 def test_an_unknown_architecture_is_refused_with_the_nearest(tmp_path):

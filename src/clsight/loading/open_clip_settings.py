@@ -84,7 +84,7 @@ class OpenClipSettings:
 
     def transform(self, size: tuple[int, int]) -> PictureTransform:
         """Return how pictures are made fit for a model that takes this height and width."""
-        fit = self.pictures.get("resize_mode") or "shortest"
+        fit: Any = self.pictures.get("resize_mode") or "shortest"  # one of the three: checked when read
         bilinear = self.pictures.get("interpolation") == "bilinear"
         return PictureTransform(
             resize=size,

@@ -36,7 +36,8 @@ class PictureTokens:
     @property
     def kinds(self) -> tuple[TokenKind, ...]:
         """The kind of each token."""
-        return (*self.prefix, *("patch",) * (self.grid[0] * self.grid[1]))
+        patches: list[TokenKind] = ["patch"] * (self.grid[0] * self.grid[1])
+        return (*self.prefix, *patches)
 
     @property
     def texts(self) -> list[str]:
