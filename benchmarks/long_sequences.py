@@ -3,9 +3,9 @@
     python benchmarks/long_sequences.py [--longest 16384]
 
 BERT-base geometry, one sample, float32, each measurement in a process of its own (Linux with glibc). Memory
-is what is in use at once, as `overhead.py` says. The last column is computed, not run: one layer's [head, token,
-token] weights in float32, which tools that ask for weights hold for every layer. For rollout the queries are
-three times as large as initialized, so that attention is not nearly uniform.
+is what is in use at once, as `overhead.py` says. The last column is computed, not run: one layer's [head,
+token, token] weights in float32, which tools that ask for weights hold for each layer. For rollout, queries
+are three times as large as initialized, so that attention is not nearly uniform.
 """
 
 import argparse

@@ -31,6 +31,8 @@ NO_CALL = "got no attention call at all"
 SEVERAL = "expected one sequence that all attention layers share"
 CROSS = "it is cross attention: queries and keys are"
 OTHER_COUNT = "so it is no self-attention"
+MIXED = "a linear map mixes its heads before or after the softmax"
+NO_PRODUCT = "the scores under its softmax are no product of queries and keys"
 CHANNELS = "keys are channels or groups, not the tokens of a sequence"
 
 
@@ -85,8 +87,8 @@ def of_timm(name, *, size=32, options=TIMM, **more):
     return Refused("timm", timm(name, **options), partial(pixels, size, "x"), **more)
 
 
-def by_hand(kind, reason):
-    return Refused("torch", lambda: randomize(kind(WIDTH)), hand_written.inputs, reason)
+def by_hand(kind, reason, sentence=NO_CALL):
+    return Refused("torch", lambda: randomize(kind(WIDTH)), hand_written.inputs, reason, sentence)
 
 
 def many_words():
@@ -139,8 +141,8 @@ REFUSED: dict[str, Refused] = {
     "exp and sum by hand": by_hand(hand_written.ExpAndSum, "no softmax to see"),
     "softmax over the other axis": by_hand(hand_written.OtherAxis, "a softmax over queries is no CLS row"),
     "sigmoid attention": by_hand(hand_written.Sigmoid, "weights that are no softmax"),
-    "linear attention": by_hand(hand_written.Linear, "there are no weights between tokens"),
-    "talking heads": by_hand(hand_written.TalkingHeads, "weights mix heads after the softmax"),
+    "linear attention": by_hand(hand_written.Linear, "there are no weights between tokens", NO_PRODUCT),
+    "talking heads": by_hand(hand_written.TalkingHeads, "weights mix heads after the softmax", MIXED),
     "flex_attention": by_hand(hand_written.Flex, "an operation that gives neither weights nor scores"),
     "TransformerDecoder": Refused(
         "torch",
@@ -259,13 +261,20 @@ REFUSED: dict[str, Refused] = {
         reason="the sequence shrinks: `within=` chooses a stage",
         sentence=SEVERAL,
     ),
+    "cait, before its class attention": of_timm(
+        "cait_xxs24_224",
+        reason="talking heads, and CLS is not in the sequence yet",
+        sentence=f"`blocks.0.attn`, `blocks.1.attn` left out: {MIXED}",
+        layers=("blocks_token_only.0", "blocks_token_only.1"),
+    ),
     "DeepViT": Refused(
-        "vit-pytorch", vit_pytorch("deepvit", "DeepViT"), partial(pixels, name="img"), "talking heads"
+        "vit-pytorch", vit_pytorch("deepvit", "DeepViT"), partial(pixels, name="img"), "talking heads", MIXED
     ),
     "CaiT": Refused(
         "vit-pytorch",
         vit_pytorch("cait", "CaiT", cls_depth=2),
         partial(pixels, name="img"),
         "talking heads, in its class attention too",
+        MIXED,
     ),
 }

@@ -20,7 +20,7 @@ from clsight.hooks.positions import Position
 from clsight.hooks.projection import ProjectionFinder
 from clsight.hooks.residual import ResidualStream
 from clsight.hooks.scores import per_query_head
-from clsight.hooks.selection import is_inside, no_such_module, select_layers
+from clsight.hooks.selection import is_inside, no_such_module, select_layers, sentences_on
 from clsight.hooks.self_check import check_logits, check_views, dropout_notes, mask_notes
 from clsight.hooks.shelf import Shelf
 
@@ -62,7 +62,7 @@ class Forward:
         self._settings = settings
         self._root = root
         self._layers: list[Layer] = []
-        self._skipped: list[tuple[tuple[str, ...], str]] = []
+        self._skipped: list[tuple[tuple[str, ...], Skipped]] = []
         self._outside: set[str] = set()
         self._positions: dict[int, Position] = {}
         self._attended: dict[int, Tensor] = {}
@@ -76,7 +76,7 @@ class Forward:
             self._outside.update(path)
             return
         if isinstance(call, Skipped):
-            self._skipped.append((path, call.reason))
+            self._skipped.append((path, call))
             return
         if call.tokens not in self._positions:
             self._positions[call.tokens] = Position(resolve_cls_index(self._settings.cls_index, call))
@@ -135,10 +135,8 @@ class Forward:
         Raises:
             CaptureError: If there is no attention to show, or a map would be wrong.
         """
-        skipped = [f"`{path[-1] or self._root}` left out: {reason}" for path, reason in self._skipped]
-        layers, notes = select_layers(
-            self._layers, skipped=[path for path, _ in self._skipped], root=self._root
-        )
+        layers, notes = select_layers(self._layers, skipped=self._skipped, root=self._root)
+        skipped = sentences_on(self._skipped, layers, root=self._root)
         if not layers:
             raise self._nothing_seen([*skipped, *notes])
         names = [name or self._root for name in layer_names([layer.path for layer in layers])]

@@ -23,6 +23,7 @@ from clsight.hooks.kernels import KernelReader
 from clsight.hooks.operations import AttentionCall, Skipped, canonical, sdpa_arguments
 from clsight.hooks.sources import Sources, why_no_self_attention
 from clsight.hooks.tags import Product, Tags, Weights, matrix_product, plan_einsum
+from clsight.hooks.unreadable import Unreadable
 
 _F = nn.functional
 _SDPA = torch._C._nn.scaled_dot_product_attention
@@ -30,9 +31,11 @@ _NOT_ELEMENTWISE: set[Any] = {
     torch.transpose,
     torch.Tensor.transpose,
     torch.Tensor.mT.__get__,  # type: ignore[attr-defined]
-    _F.conv2d,
 }
 """Functions whose result has the shape of scores but is another matrix."""
+
+_MAPS: set[Any] = {_F.conv2d, torch.conv2d}
+"""Maps over heads as some models write them; `linear` and `einsum` have handlers of their own."""
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 _NEED_WEIGHTS = 15
@@ -74,6 +77,7 @@ class AttentionMode(TorchFunctionMode):
         super().__init__()
         self._watch = watch
         self._tags = Tags()
+        self._unreadable = Unreadable()
         self._sources = Sources()
         self._packing: _Packing | None = None
         self._python_attention = _without_dispatch(_F.multi_head_attention_forward)
@@ -83,15 +87,26 @@ class AttentionMode(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         handler = _HANDLERS.get(func)
-        if handler is None and not self._tags.entries:  # most calls: attributes of tensors, elementwise steps
+        if (
+            handler is None and not self._tags.entries and not self._unreadable.entries
+        ):  # most calls: attributes of tensors, elementwise steps
             return func(*args, **kwargs) if kwargs else func(*args)
         kwargs = kwargs or {}
         if handler is not None and self._watch.is_active() and not _in_backward():
             return handler(self, func, args, kwargs)
         result = func(*args, **kwargs)
-        if self._tags.entries and func not in _NOT_ELEMENTWISE:
-            self._tags.carry((*args, *kwargs.values()), result)
+        self._carry(func, (*args, *kwargs.values()), result)
         return result
+
+    def _carry(self, func: Any, arguments: tuple[Any, ...], result: Any) -> None:
+        """Follow scores and weights through an operation that is not attention's own."""
+        if func in _MAPS:
+            self._unreadable.on_map(self._tags, arguments[:2], result)
+            return
+        if self._tags.entries and func not in _NOT_ELEMENTWISE:
+            self._tags.carry(arguments, result)
+        if self._unreadable.entries:
+            self._unreadable.carry(arguments, result)
 
     def __enter__(self) -> Self:
         if self._fused_attention is None:
@@ -104,6 +119,7 @@ class AttentionMode(TorchFunctionMode):
         super().__exit__(*error)  # type: ignore[no-untyped-call]
         if self._packing is None:
             self._tags.clear()
+            self._unreadable.clear()
             self._fused_attention = None
 
     def _multi_head(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -185,10 +201,12 @@ class AttentionMode(TorchFunctionMode):
         if plan is not None:
             left, right = operands
             product = Product(left.permute(plan.left), right.permute(plan.right))
-            if isinstance(self._tags.get(left), Weights):
+            if isinstance(self._tags.get(left), Weights) or self._unreadable.why(left, right):
                 self._multiplied(left, product, result, order=plan.result)
             elif plan.result == tuple(range(result.dim())):
                 self._tags.set(result, product)
+        elif self._tags.entries or self._unreadable.entries:
+            self._unreadable.on_map(self._tags, tuple(operands), result)
         return result
 
     def _multiplied(
@@ -197,6 +215,10 @@ class AttentionMode(TorchFunctionMode):
         """Take a product for scores, or, where its left side is weights, for the end of an attention call."""
         weights = self._tags.get(left)
         if product is None:
+            return
+        reason = self._unreadable.why(left, product.right)
+        if reason is not None:
+            self._watch.on_attention(Skipped(reason))
             return
         if isinstance(weights, Weights):
             self._confirm(weights, product.right.transpose(-2, -1), result, order)
@@ -210,6 +232,8 @@ class AttentionMode(TorchFunctionMode):
         dim = args[1] if len(args) > 1 else kwargs.get("dim")
         if isinstance(tag, Product) and isinstance(scores, Tensor) and dim in (-1, scores.dim() - 1):
             self._tags.set(result, Weights(tag, scores, result.dtype))
+        elif isinstance(scores, Tensor) and dim in (-1, scores.dim() - 1):
+            self._unreadable.on_softmax(scores, result)
         return result
 
     def _dropout(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -221,6 +245,8 @@ class AttentionMode(TorchFunctionMode):
             self._tags.set(result, replace(tag, dropped=tag.dropped or bool(probability and training)))
         elif tag is not None:
             self._tags.set(result, tag)
+        elif self._unreadable.entries:
+            self._unreadable.carry(args, result)
         return result
 
     def _confirm(self, weights: Weights, value: Tensor, output: Tensor, order: tuple[int, ...]) -> None:
@@ -244,6 +270,8 @@ class AttentionMode(TorchFunctionMode):
     def _linear(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         result = func(*args, **kwargs)
         features, weight = (*args, *kwargs.values())[:2]
+        if self._tags.entries or self._unreadable.entries:
+            self._unreadable.on_map(self._tags, (features,), result)
         self._sources.on_linear(features, result)
         self._watch.on_linear(features, weight)
         return result
@@ -257,11 +285,12 @@ class AttentionMode(TorchFunctionMode):
         """Bring a call to canonical layout and hand it to the listener, or say why it has no CLS row."""
         packing = self._packing
         sizes = (packing.samples,) if packing else self._watch.sizes()
-        reason = None if packing else why_no_self_attention(self._sources, call.query, call.key, call.value)
+        skipped = None if packing else why_no_self_attention(self._sources, call.query, call.key, call.value)
         if packing and not packing.is_self_attention:
             reason = "it is cross attention: queries and keys are different tensors"
-        if reason:
-            self._watch.on_attention(Skipped(reason))
+            skipped = Skipped(reason, is_cross_attention=True)
+        if skipped:
+            self._watch.on_attention(skipped)
         else:
             extra_keys = packing.extra_keys if packing else 0
             self._watch.on_attention(canonical(call, sizes=sizes, extra_keys=extra_keys))

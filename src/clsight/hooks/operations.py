@@ -125,9 +125,15 @@ def unfold_mask(mask: Tensor, *, samples: int, heads: int) -> Tensor:
 
 @dataclass(frozen=True)
 class Skipped:
-    """An attention call that has no CLS row, and why, as a sentence about it."""
+    """An attention call that has no CLS row.
+
+    Attributes:
+        reason: Why, as a sentence about it.
+        is_cross_attention: Whether it asks another sequence, as a decoder does.
+    """
 
     reason: str
+    is_cross_attention: bool = False
 
 
 def canonical(call: AttentionCall, *, sizes: tuple[int, ...], extra_keys: int) -> AttentionCall | Skipped:
@@ -159,7 +165,8 @@ def canonical(call: AttentionCall, *, sizes: tuple[int, ...], extra_keys: int) -
     )
     if unfolded.queries not in (1, unfolded.tokens):
         return Skipped(
-            f"it has {unfolded.queries} queries for {unfolded.tokens} keys, so it is no self-attention"
+            f"it has {unfolded.queries} queries for {unfolded.tokens} keys, so it is no self-attention",
+            is_cross_attention=True,
         )
     return unfolded
 

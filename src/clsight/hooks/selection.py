@@ -1,9 +1,15 @@
 """Which of the attention calls of a forward pass belong to the sequence that CLS stands in?"""
 
 from collections import Counter
+from collections.abc import Sequence
 
 from clsight.errors import CaptureError, did_you_mean
 from clsight.hooks.assembly import Layer
+from clsight.hooks.operations import Skipped
+from clsight.hooks.unreadable import NO_PRODUCT
+
+SkippedCall = tuple[tuple[str, ...], Skipped]
+"""A call that is no self-attention, and the modules that were running, outermost first."""
 
 
 def is_inside(path: tuple[str, ...], within: str | None) -> bool:
@@ -12,7 +18,7 @@ def is_inside(path: tuple[str, ...], within: str | None) -> bool:
 
 
 def select_layers(
-    layers: list[Layer], *, skipped: list[tuple[str, ...]], root: str
+    layers: list[Layer], *, skipped: Sequence[SkippedCall], root: str
 ) -> tuple[list[Layer], list[str]]:
     """Return the layers whose tokens include CLS, and a sentence about each group of others.
 
@@ -23,7 +29,7 @@ def select_layers(
 
     Args:
         layers: All captured calls, in order.
-        skipped: Module paths of the calls that were no self-attention.
+        skipped: The calls that were no self-attention, with their module paths.
         root: Name of the whole module, for calls outside any submodule.
 
     Raises:
@@ -31,11 +37,13 @@ def select_layers(
     """
     notes: list[str] = []
     calls = Counter(layer.path for layer in layers)
-    parts = [layer for layer in layers if layer.path in skipped and calls[layer.path] > 1]
+    paths = {path for path, _ in skipped}
+    parts = [layer for layer in layers if layer.path in paths and calls[layer.path] > 1]
     if parts:
         layers = [layer for layer in layers if layer not in parts]
         notes.append(_left_out(parts, root, "several softmaxes together make up its attention"))
-    decoders = _beside_cross_attention(layers, skipped)
+    crossed = [path for path, call in skipped if call.is_cross_attention]
+    decoders = _beside_cross_attention(layers, crossed)
     if decoders:
         layers = [layer for layer in layers if layer not in decoders]
         notes.append(_left_out(decoders, root, "self-attention beside cross attention is that of a decoder"))
@@ -56,10 +64,24 @@ def select_layers(
     return layers, notes
 
 
-def _beside_cross_attention(layers: list[Layer], skipped: list[tuple[str, ...]]) -> list[Layer]:
-    """Return the layers that share a module of their own, below the root, with a call that was left out."""
+def sentences_on(skipped: Sequence[SkippedCall], shown: Sequence[Layer], *, root: str) -> list[str]:
+    """Return a sentence per reason why calls were left out, with the modules that made them.
+
+    A softmax of something else than scores, in a module that also holds a layer that is shown, is no loss:
+    it may be the gate of a mixture of experts.
+    """
+    modules: dict[str, list[str]] = {}
+    for path, call in skipped:
+        holds_a_layer = any(layer.path[: len(path)] == path for layer in shown)
+        if call.reason != NO_PRODUCT or not holds_a_layer:
+            modules.setdefault(call.reason, []).append(f"`{path[-1] or root}`")
+    return [f"{', '.join(dict.fromkeys(names))} left out: {reason}" for reason, names in modules.items()]
+
+
+def _beside_cross_attention(layers: list[Layer], crossed: list[tuple[str, ...]]) -> list[Layer]:
+    """Return the layers that share a module of their own, below the root, with a cross-attention call."""
     found = []
-    for path in skipped:
+    for path in crossed:
         shared = [len(set(path) & set(layer.path)) for layer in layers]
         nearest = [layer for layer, count in zip(layers, shared, strict=True) if count == max(shared)]
         if len(nearest) == 1 and max(shared) > 1 and nearest[0].path != path:

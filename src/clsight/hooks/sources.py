@@ -12,6 +12,8 @@ from typing import Any
 from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
 
+from clsight.hooks.operations import Skipped
+
 _LAST_MAPS = 8
 
 
@@ -73,7 +75,7 @@ def _weak_reference(tensor: Tensor) -> StorageWeakRef:
     return StorageWeakRef(tensor.untyped_storage())  # type: ignore[no-untyped-call]
 
 
-def why_no_self_attention(sources: Sources, query: Tensor, key: Tensor, value: Tensor) -> str | None:
+def why_no_self_attention(sources: Sources, query: Tensor, key: Tensor, value: Tensor) -> Skipped | None:
     """Return why a call is not attention of one sequence to itself, or None if nothing speaks against it.
 
     Args:
@@ -84,11 +86,12 @@ def why_no_self_attention(sources: Sources, query: Tensor, key: Tensor, value: T
     """
     of_query, of_key, of_value = sources.of(query), sources.of(key), sources.of(value)
     if of_query and of_key and of_query.storage != of_key.storage:
-        return "it is cross attention: queries and keys are projected from different tensors"
+        reason = "it is cross attention: queries and keys are projected from different tensors"
+        return Skipped(reason, is_cross_attention=True)
     known = of_key or of_value
     tokens = key.shape[-2]
     if known and not known.may_have(tokens):
-        return (
+        return Skipped(
             f"its {tokens} keys are channels or groups, not the tokens of a sequence of shape {known.shape}"
         )
     return None

@@ -62,6 +62,15 @@ class Tags:
         entry = self.entries.get(id(tensor))
         return entry[1] if entry is not None and entry[0]() is tensor else None
 
+    def of_memory(self, tensor: Tensor) -> Tag | None:
+        """Return the tag of a tensor that shares its memory with this one: this may be a view of it."""
+        storage = tensor.untyped_storage()._cdata
+        for reference, tag in self.entries.values():
+            tagged = reference()
+            if tagged is not None and tagged.untyped_storage()._cdata == storage:
+                return tag
+        return None
+
     def carry(self, arguments: tuple[Any, ...], result: Any) -> None:
         """Give `result` the tag of the argument that it is an elementwise change or a view of."""
         if not isinstance(result, torch.Tensor):
