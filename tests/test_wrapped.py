@@ -13,6 +13,7 @@ from dense_attention import dense_attention
 from encoder_builders import TEXT, hugging_face, words
 from encoder_comparison import layer_errors
 from encoder_zoo import ZOO
+from module_state import state
 
 pytestmark = pytest.mark.slow  # `make check` keeps the encoders of test_encoders.py
 
@@ -31,28 +32,6 @@ def largest_error(record, module, inputs):
     dense = dense_attention(module, inputs)
     assert len(dense) == record.sizes["layer"]
     return max(max(layer_errors(record.isel(layer=i), found, [0, 0, 0])) for i, found in enumerate(dense))
-
-
-def state(module):
-    """Everything of a module that a capture must leave as it was, and the random state."""
-    hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_forward_hooks_with_kwargs")
-    return {
-        "type": type(module),
-        "modules": [(name, type(part), part.training) for name, part in module.named_modules()],
-        "hooks": [list(getattr(part, name)) for part in module.modules() for name in hooks],
-        "attributes": [sorted(vars(part)) for part in module.modules()],
-        "gradients": [(name, part.requires_grad) for name, part in module.named_parameters()],
-        "values": [(name, digest(part)) for name, part in module.state_dict().items()],
-        "attention": getattr(getattr(module, "config", None), "_attn_implementation", None),
-        "grad_enabled": torch.is_grad_enabled(),
-        "fast_path": torch.backends.mha.get_fastpath_enabled(),
-        "random": torch.random.get_rng_state().numpy().tobytes(),
-    }
-
-
-def digest(tensor):
-    whole = tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
-    return whole.detach().numpy().tobytes()
 
 
 @pytest.fixture
