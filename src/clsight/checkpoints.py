@@ -14,8 +14,6 @@ from typing import Any, Final
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors import torch as safetensors_torch
 from torch import Tensor
 
 from clsight.errors import CheckpointError, ClsightError
@@ -104,6 +102,8 @@ def as_path(path: object) -> Path:
 
 def _read_settings(folder: Path) -> dict[str, Any]:
     """Return `config.json` of a folder that clsight wrote."""
+    from clsight.loading.plain_files import read_json
+
     if not folder.is_dir():
         got = "a file" if folder.exists() else "no such path"
         step = "Pass a folder such as sample_models/digits-learned"
@@ -113,14 +113,9 @@ def _read_settings(folder: Path) -> dict[str, Any]:
         got = f"a folder without {CONFIG_FILE}"
         step = "This version reads only folders that `clsight.saving.save_model` wrote"
         raise CheckpointError(str(folder), expected="a clsight model folder", got=got, next_step=step)
-    try:
-        settings = json.loads(_read_bytes(file))
-    except (ValueError, RecursionError) as error:  # ValueError: not JSON, or not UTF-8
-        raise CheckpointError(
-            str(file), expected="JSON", got=f"text that is not ({error})", next_step="Restore the file"
-        ) from error
-    if not isinstance(settings, dict) or settings.get("format") != FORMAT:
-        got = "settings of another library" if isinstance(settings, dict) else "other JSON"
+    settings = read_json(file)
+    if settings.get("format") != FORMAT:
+        got = "settings of another library"
         step = "This version reads only folders that `clsight.saving.save_model` wrote"
         raise CheckpointError(str(file), expected=f'`"format": "{FORMAT}"`', got=got, next_step=step)
     if settings.get("format_version") != FORMAT_VERSION:
@@ -130,19 +125,19 @@ def _read_settings(folder: Path) -> dict[str, Any]:
     return settings
 
 
-def _read_bytes(file: Path) -> bytes:
-    try:
-        return file.read_bytes()
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        step = "Restore the file or its permissions"
-        raise CheckpointError(str(file), expected="a readable file", got=reason, next_step=step) from error
+def _read_bytes(file: Path) -> bytearray:
+    from clsight.loading.plain_files import read_bytes
+
+    return read_bytes(file)
 
 
-def _parse_tensors(file: Path, data: bytes) -> dict[str, Tensor]:
+def _parse_tensors(file: Path, data: bytearray) -> dict[str, Tensor]:
+    from clsight.loading.refusals import RefusedError  # at the top it would import this module in turn
+    from clsight.loading.safetensors_files import parse_safetensors
+
     try:
-        return safetensors_torch.load(data)
-    except (SafetensorError, ValueError, KeyError) as error:
+        return parse_safetensors(data)[0]
+    except RefusedError as error:
         got = f"{len(data)} bytes that are not ({error})"
         step = "Copy the folder anew from its source"
         raise CheckpointError(

@@ -37,7 +37,7 @@ def test_load_refuses_a_file(tmp_path):
 
 def test_load_refuses_a_foreign_folder(tmp_path):
     assert "expected a clsight model folder, but got a folder without config.json" in message_of(tmp_path)
-    (tmp_path / "config.json").write_text('{"model_type": "bert", "architectures": ["BertModel"]}')
+    (tmp_path / "config.json").write_text('{"backend": "other"}')
     assert 'expected `"format": "clsight"`, but got settings of another library' in str(message_of(tmp_path))
 
 

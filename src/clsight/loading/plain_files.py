@@ -122,12 +122,19 @@ def read_json(path: Path, *, largest: int = LARGEST_JSON) -> dict[str, Any]:
 def parse_json(data: bytes, path: Path) -> Any:
     """Return what JSON in UTF-8 says; `path` is for the message alone."""
     try:
+        return json_of(data)
+    except ValueError as error:
+        got = f"text that is not ({error})"
+        raise CheckpointError(str(path), expected="JSON", got=got, next_step=_ANEW) from error
+
+
+def json_of(data: bytes) -> Any:
+    """Return what JSON in UTF-8 says; ValueError if it is none, says a thing twice, or is too large."""
+    try:
         value = json.loads(data, object_pairs_hook=_once, parse_constant=_no_number)
-        check_extent(value)
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(
-            str(path), expected="JSON", got=f"text that is not ({error})", next_step=_ANEW
-        ) from error
+    except RecursionError as error:
+        raise ValueError("nested too deep") from error
+    check_extent(value)
     return value
 
 

@@ -1,14 +1,13 @@
 """Tensors out of a safetensors file: a length, a JSON header, then numbers without a gap."""
 
 import struct
-from pathlib import Path
 from typing import Any, Final
 
 import torch
 from torch import Tensor
 
 from clsight.loading.claims import numbers_at, room_for
-from clsight.loading.plain_files import parse_json
+from clsight.loading.plain_files import json_of
 from clsight.loading.refusals import RefusedError, quoted
 
 LARGEST_HEADER: Final = 4 * 2**20
@@ -38,18 +37,17 @@ def is_safetensors(start: bytes | bytearray) -> bool:
     return len(start) >= 9 and start[8:9] == b"{" and start[4:8] == bytes(4)
 
 
-def parse_safetensors(data: bytearray, path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+def parse_safetensors(data: bytearray) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Return the tensors by name, and the texts beside them. The tensors lie in `data`.
 
     Args:
         data: The whole file.
-        path: For messages.
 
     Raises:
-        RefusedError: If header and file do not agree to the byte, or a dtype is none of torch's.
-        CheckpointError: If the header is no JSON.
+        RefusedError: If header and file do not agree to the byte, the header is no JSON, or a dtype is
+            none of torch's.
     """
-    header, first = _header(data, path)
+    header, first = _header(data)
     texts = header.pop("__metadata__", {})
     if not isinstance(texts, dict) or not all(isinstance(text, str) for text in texts.values()):
         raise RefusedError("texts in `__metadata__`", "something else")
@@ -71,13 +69,16 @@ def parse_safetensors(data: bytearray, path: Path) -> tuple[dict[str, Tensor], d
     return {name: tensors[name] for name in header}, texts
 
 
-def _header(data: bytearray, path: Path) -> tuple[dict[str, Any], int]:
+def _header(data: bytearray) -> tuple[dict[str, Any], int]:
     length = struct.unpack_from("<Q", data)[0] if len(data) >= 8 else 0
     if not 2 <= length <= LARGEST_HEADER or 8 + length > len(data):
         raise RefusedError(
             f"a header within the file, of at most {LARGEST_HEADER:,} bytes", f"{length:,} in {len(data):,}"
         )
-    header = parse_json(bytes(data[8 : 8 + length]), path)
+    try:
+        header = json_of(bytes(data[8 : 8 + length]))
+    except ValueError as error:
+        raise RefusedError("a header of JSON", f"text that is not ({error})") from error
     if not isinstance(header, dict):
         raise RefusedError("a header that is a JSON object", type(header).__name__)
     return header, 8 + length

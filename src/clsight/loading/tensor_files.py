@@ -70,7 +70,7 @@ def read_tensors(path: Path) -> TensorFile:
         )
     data = read_bytes(path)
     try:
-        tensors, extras, kind = _parse(data, path)
+        tensors, extras, kind = _parse(data)
         if not tensors:
             raise RefusedError("tensors", "a file without any", _SAVE)
     except RefusedError as refused:
@@ -78,11 +78,11 @@ def read_tensors(path: Path) -> TensorFile:
     return TensorFile(tensors, extras, hashlib.sha256(data).hexdigest(), kind)
 
 
-def _parse(data: bytearray, path: Path) -> tuple[dict[str, Tensor], dict[str, Any], Kind]:
+def _parse(data: bytearray) -> tuple[dict[str, Tensor], dict[str, Any], Kind]:
     if data.startswith((b"PK", OLD_START)):
         return *parse_torch(data), "torch"
     if is_safetensors(data[:9]):
-        tensors, texts = parse_safetensors(data, path)
+        tensors, texts = parse_safetensors(data)
         return tensors, dict(texts), "safetensors"
     got = next(
         (name for start, name in _OTHERS.items() if data.startswith(start)),
