@@ -13,11 +13,9 @@ from doctor.forum_classifier import ClassificationTransformer
 from encoder_builders import randomize
 from user_modules import (
     CLASSES,
-    FEATURES,
     HEADS,
     USERS,
     WIDTH,
-    Attentions,
     FixedForum,
     Pictures,
     Series,
@@ -212,79 +210,26 @@ def test_pictures_of_another_shape_than_a_square_take_the_size_from_the_file(tmp
     assert stated.prepare(stated.examples).row[0].tolist() == [-1, 0, 0, 1, 1, 2, 2]
 
 
-# --- what is refused ---
-
-
-class TwoTowers(torch.nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.left = torch.nn.TransformerEncoder(layer(), 2)
-        self.right = torch.nn.TransformerEncoder(layer(), 2)
-
-
-def test_two_encoders_are_refused_with_their_prefixes(tmp_path):
-    assert message_of(saved(TwoTowers(), tmp_path / "m.pt"), heads=HEADS) == (
-        f"`{tmp_path / 'm.pt'}`: expected the layers of one encoder, but got 2 encoders: `left.layers`, "
-        "`right.layers`. Pass your own class: --model package.module:factory, in Python factory=."
-    )
-
-
-def test_encoder_is_found_beside_a_decoder(tmp_path):
-    module = torch.nn.Transformer(WIDTH, HEADS, 2, 2, 40, batch_first=True)
-    subject = load(saved(module, tmp_path / "m.pt"), heads=HEADS)
-    assert subject.provenance["inferred"]["layers"] == "2 layers (`encoder.layers`)"
-    assert subject.provenance["set_aside"]["decoder.layers.1"] == "a decoder layer"
-
-
 @pytest.mark.parametrize(
-    ("change", "got"),
-    [
-        (lambda names: {"conv1.weight": torch.ones(3, 3)}, "1 tensors without them (`conv1.weight`)"),
-        (
-            lambda names: (
-                {**names, "encoder.layers.1.gamma": torch.ones(WIDTH)}
-                | {"encoder.layers.0.gamma": torch.ones(WIDTH)}
-            ),
-            "layers with `encoder.layers.0.gamma`",
-        ),
-        (
-            lambda names: {name: each for name, each in names.items() if "layers.0.norm1.weight" not in name},
-            "`norm1.weight` that differs between `encoder.layers.0` and `encoder.layers.1`",
-        ),
-        (
-            lambda names: {name.replace("layers.1", "layers.3"): each for name, each in names.items()},
-            "layers 0, 3",
-        ),
-        (
-            lambda names: {**names, "scales.0": torch.ones(5), "scales.1": torch.ones(5)},
-            "`scales.0` beside it",
-        ),
-        (lambda names: {**names, "cls_two": torch.ones(WIDTH)}, "`cls_vector` and `cls_two`"),
-        (lambda names: {**names, "pos_two": torch.ones(4, WIDTH)}, "`pos_embedding` and `pos_two`"),
-        (lambda names: {**names, "embed2.weight": torch.ones(WIDTH, 8)}, "`to_tokens` and `embed2`"),
-        (lambda names: {**names, "first.weight": torch.ones(FEATURES, 8)}, "`first` before `to_tokens`"),
-        (lambda names: {**names, "c.weight": torch.ones(WIDTH, 5, 3)}, "`c`, a convolution"),
-        (
-            lambda names: {**names, "x.weight": torch.ones(WIDTH, WIDTH), "x.bias": torch.ones(WIDTH)},
-            "`x` [24, 24]",
-        ),
-    ],
-    ids=lambda value: value if isinstance(value, str) else "",
+    "module",
+    [torch.nn.MultiheadAttention(WIDTH, HEADS, batch_first=True), layer(), FixedForum().transformer_encoder],
 )
-def test_state_dict_with_two_readings_is_refused(change, got, tmp_path):
-    torch.save(change(dict(randomize(Series()).state_dict())), tmp_path / "m.pt")
-    message = message_of(tmp_path / "m.pt", heads=HEADS)
-    assert f"but got {got}" in message
-    assert message.endswith(("in Python factory=.", "Save it anew."))
+def test_layer_without_anything_around_it_is_loaded(module, tmp_path):
+    subject = load(saved(module, tmp_path / "m.pt"), heads=HEADS)
+    x = subject.prepare(subject.examples).inputs
+    record = clsight.capture(subject, subject.examples)
+    own = clsight.capture(module, (x, x, x) if isinstance(module, torch.nn.MultiheadAttention) else x)
+    np.testing.assert_allclose(record.attends_to, own.attends_to, atol=CLOSE)
+    assert subject.provenance["unexpected"] == subject.provenance["missing"] == []
 
 
-def test_attention_over_keys_of_another_width_is_refused(tmp_path):
-    module = torch.nn.MultiheadAttention(WIDTH, HEADS, kdim=7, vdim=9)
-    message = message_of(saved(module, tmp_path / "m.pt"), heads=HEADS)
-    assert "but got `q_proj_weight` with keys or values of another width" in message
-
-
-def test_option_of_another_format_is_refused(tmp_path):
-    path = saved(Attentions(), tmp_path / "m.pt")
-    with pytest.raises(CheckpointError, match=r"architecture"):
-        load(path, heads=HEADS, architecture="nonsense:x")
+def test_parts_keep_the_names_that_users_give_them(tmp_path):
+    module = torch.nn.Module()
+    module.plan = Series()  # names that attributes of the reconstruction could have
+    module.plan.tensor = torch.nn.Linear(WIDTH, 3)
+    module.plan.head = torch.nn.Identity()
+    subject = load(saved(module, tmp_path / "m.pt"), heads=HEADS)
+    names = dict(module.named_parameters())
+    assert {name for name, _ in subject.module.named_parameters()} == names.keys() - {
+        "plan.tensor.weight"
+    } | {"plan.tensor.weight"}

@@ -5,16 +5,19 @@ the file itself does not say it, so every choice that it leaves open stands in `
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from clsight.errors import CheckpointError
 from clsight.loading.options import Activation, Norm
-from clsight.loading.state_dict_groups import Shapes
+from clsight.loading.state_dict_groups import PASS_THE_CLASS, Shapes
 from clsight.loading.state_dict_layers import LayerNames, Tower
-from clsight.loading.state_dict_parts import Parts
+from clsight.loading.state_dict_maps import Parts
+
+_DEEPEST: Final = 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +55,7 @@ class Reconstruction(nn.Module):
 
     def __init__(self, plan: Plan, shapes: Shapes) -> None:
         super().__init__()
-        self.plan = plan
+        self._plan = plan  # underscored, as are all attributes here: the file's names stand beside them
         for name in (plan.parts.cls, plan.parts.position):
             if name is not None:
                 _hold(self, name, nn.Parameter(torch.empty(shapes[name], device="meta")))
@@ -67,52 +70,46 @@ class Reconstruction(nn.Module):
         Args:
             x: [batch, time, feature] numbers, [batch, time] ids or [batch, color, height, width] pictures.
         """
-        parts = self.plan.parts
+        parts = self._plan.parts
         states = self._with_cls(self._embedded(x))  # [batch, token, width]
         if parts.early_norm is not None:
-            states = self.get_submodule(parts.early_norm)(states)
-        for layer in self.plan.tower.layers:
-            states = self.get_submodule(layer.block)(states)
+            states = _part(self, parts.early_norm)(states)
+        for layer in self._plan.tower.layers:
+            states = _part(self, layer.block)(states)
         if parts.final_norm is not None:
-            states = self.get_submodule(parts.final_norm)(states)
+            states = _part(self, parts.final_norm)(states)
         if parts.head is None:
             return states
-        answer = states[:, self.plan.cls_index]  # [batch, width]
+        answer = states[:, self._plan.cls_index]  # [batch, width]
         if parts.head_norm is not None:
-            answer = self.get_submodule(parts.head_norm)(answer)
-        logits: Tensor = self.get_submodule(parts.head)(answer)
+            answer = _part(self, parts.head_norm)(answer)
+        logits: Tensor = _part(self, parts.head)(answer)
         return logits
-
-    def tensor(self, name: str) -> Tensor:
-        """Return a tensor by its dotted name, read as an attribute of the module that holds it."""
-        owner, _, own = name.rpartition(".")
-        tensor: Tensor = getattr(self.get_submodule(owner), own)
-        return tensor
 
     def _embedded(self, x: Tensor) -> Tensor:
         """Return the tokens of the input, [batch, time, width]."""
-        parts = self.plan.parts
+        parts = self._plan.parts
         if parts.convolution is not None:
-            grid = self.get_submodule(parts.convolution)(x)  # [batch, width, row, column]
+            grid = _part(self, parts.convolution)(x)  # [batch, width, row, column]
             return torch.flatten(grid, 2).transpose(1, 2)
         for name in (parts.embedding, parts.linear):
             if name is not None:
-                x = self.get_submodule(name)(x)
+                x = _part(self, name)(x)
         return x
 
     def _with_cls(self, tokens: Tensor) -> Tensor:
         """Return the sequence with [CLS], where there is one, and positions: [batch, token, width]."""
-        parts, index = self.plan.parts, self.plan.cls_index
+        parts, index = self._plan.parts, self._plan.cls_index
         rows = None
         if parts.position is not None:
-            rows = self.tensor(parts.position).reshape(-1, tokens.shape[-1])  # [position, width]
-        if rows is not None and not self.plan.position_of_cls:
+            rows = tensor_of(self, parts.position).reshape(-1, tokens.shape[-1])  # [position, width]
+        if rows is not None and not self._plan.position_of_cls:
             tokens = tokens + rows[: tokens.shape[1]]
         if parts.cls is not None:
-            cls = self.tensor(parts.cls).reshape(1, 1, -1).expand(len(tokens), -1, -1)
+            cls = tensor_of(self, parts.cls).reshape(1, 1, -1).expand(len(tokens), -1, -1)
             place = index if index >= 0 else tokens.shape[1] + 1 + index
             tokens = torch.cat((tokens[:, :place], cls, tokens[:, place:]), dim=1)
-        if rows is not None and self.plan.position_of_cls:
+        if rows is not None and self._plan.position_of_cls:
             tokens = tokens + rows[: tokens.shape[1]]
         return tokens
 
@@ -131,33 +128,33 @@ class Block(Part):
 
     def __init__(self, layer: LayerNames, plan: Plan) -> None:
         super().__init__()
-        self.is_pre = plan.norm == "pre"
-        self.activation = functional.relu if plan.activation == "relu" else functional.gelu
-        self.attention = _inside(layer.block, layer.attention)
-        self.norms = tuple(_inside(layer.block, name) for name in layer.norms)
-        self.feedforward = tuple(_inside(layer.block, name) for name in layer.feedforward)
+        self._is_pre = plan.norm == "pre"
+        self._activation = functional.relu if plan.activation == "relu" else functional.gelu
+        self._attention = _inside(layer.block, layer.attention)
+        self._norms = tuple(_inside(layer.block, name) for name in layer.norms)
+        self._feedforward = tuple(_inside(layer.block, name) for name in layer.feedforward)
 
     def forward(self, states: Tensor) -> Tensor:
         """Return the states after this layer."""
         states = self._added(states, self._attend, 0)
-        return self._added(states, self._feed, 1) if self.feedforward else states
+        return self._added(states, self._feed, 1) if self._feedforward else states
 
     def _added(self, states: Tensor, part: Any, index: int) -> Tensor:
         """Return the states plus what a part makes of them, normed before or after."""
-        if not self.norms:
+        if not self._norms:
             changed: Tensor = states + part(states)
             return changed
-        norm = self.get_submodule(self.norms[index])
-        changed = states + part(norm(states)) if self.is_pre else norm(states + part(states))
+        norm = _part(self, self._norms[index])
+        changed = states + part(norm(states)) if self._is_pre else norm(states + part(states))
         return changed
 
     def _attend(self, states: Tensor) -> Tensor:
-        attended, _ = self.get_submodule(self.attention)(states, states, states, need_weights=False)
+        attended, _ = _part(self, self._attention)(states, states, states, need_weights=False)
         return attended  # type: ignore[no-any-return]
 
     def _feed(self, states: Tensor) -> Tensor:
-        first, second = (self.get_submodule(name) for name in self.feedforward)
-        changed: Tensor = second(self.activation(first(states)))
+        first, second = (_part(self, name) for name in self._feedforward)
+        changed: Tensor = second(self._activation(first(states)))
         return changed
 
 
@@ -209,19 +206,41 @@ def _make(name: str, plan: Plan, shapes: Shapes) -> nn.Module:
     return nn.Linear(weight[1], weight[0], bias=bias, device="meta")
 
 
+def tensor_of(root: nn.Module, name: str) -> Tensor:
+    """Return a tensor by its dotted name, read as an attribute of the module that holds it."""
+    owner, _, own = name.rpartition(".")
+    tensor: Tensor = getattr(_part(root, owner) if owner else root, own)
+    return tensor
+
+
+def _part(root: nn.Module, name: str) -> Any:
+    """Return a module by its dotted name."""
+    for part in name.split("."):
+        root = root._modules[part]  # type: ignore[assignment]
+    return root
+
+
 def _hold(root: nn.Module, name: str, value: nn.Module | nn.Parameter) -> None:
-    """Register a module or parameter below `root` under a dotted name."""
+    """Register a module or parameter below `root` under a dotted name; what stands there moves into it."""
     *above, own = name.split(".")
+    odd = [part for part in (*above, own) if not part or hasattr(nn.Module, part)]
+    if odd or len(above) > _DEEPEST:
+        raise CheckpointError(
+            f"tensor {name[:80]}",
+            expected=f"a name of at most {_DEEPEST} parts, none of which nn.Module itself uses",
+            got=f"`{odd[0]}` in it" if odd else f"one of {len(above) + 1} parts",
+            next_step=PASS_THE_CLASS,
+        )
     for part in above:
-        inner = root._modules.get(part)
-        if inner is None:
-            inner = Part()
-            root.add_module(part, inner)
-        root = inner
+        root = root._modules.setdefault(part, Part())  # type: ignore[assignment]
     if isinstance(value, nn.Parameter):
         root.register_parameter(own, value)
-    else:
-        root.add_module(own, value)
+        return
+    before = root._modules.get(own)
+    if before is not None:
+        value._parameters |= before._parameters
+        value._modules |= before._modules
+    root._modules[own] = value
 
 
 def _inside(block: str, name: str) -> str:

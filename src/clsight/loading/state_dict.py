@@ -4,7 +4,7 @@ The file holds weights under names, and nothing about what is computed. The laye
 them are told from names and shapes; `provenance` says what was inferred, and what was assumed.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from math import isqrt, prod
 from pathlib import Path
@@ -17,10 +17,11 @@ from clsight.loading.fitting import fit_weights
 from clsight.loading.options import Options
 from clsight.loading.peeling import peel
 from clsight.loading.plain_input import PlainInput, with_cls_at
-from clsight.loading.reconstruction import Plan, Reconstruction
+from clsight.loading.reconstruction import Plan, Reconstruction, tensor_of
 from clsight.loading.state_dict_groups import Shapes
 from clsight.loading.state_dict_layers import Tower, find_tower
-from clsight.loading.state_dict_parts import Parts, find_parts, with_cls_row
+from clsight.loading.state_dict_maps import Parts
+from clsight.loading.state_dict_parts import find_parts, with_cls_row
 from clsight.loading.state_dict_settings import Settings, picture_size, settle
 from clsight.loading.state_dict_words import assumed_words, inferred_words
 from clsight.loading.subject import ClsVector, Subject
@@ -28,6 +29,8 @@ from clsight.loading.tensor_files import read_tensors
 from clsight.preparation import Examples, Prepared
 
 STATE_DICT_OPTIONS = frozenset({"heads", "norm", "activation", "cls_index"})
+_NAMELESS = "layer."
+"""Stands before the names of a file that holds nothing but a layer."""
 
 
 def is_state_dict(path: Path, options: Options) -> bool:
@@ -48,19 +51,25 @@ def read_state_dict(path: Path, options: Options) -> Subject:
     """
     file = read_tensors(path)
     prefix, tensors = peel(file.tensors)
-    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items() if tensor.is_floating_point()}
+    root = "" if _has_name(tensors) else _NAMELESS
+    tensors = {f"{root}{name}": tensor for name, tensor in tensors.items()}
+    shapes = {
+        name: tuple(tensor.shape)
+        for name, tensor in tensors.items()
+        if tensor.is_floating_point() and tensor.numel()
+    }
     tower = find_tower(shapes, file=str(path))
     parts = find_parts(shapes, tower, file=str(path))
     settings = settle(options, file.extras, width=tower.width, final_norm=parts.final_norm, file=str(path))
     plan, taken, notes = _plan(tower, parts, shapes, settings=settings, options=options, extras=file.extras)
     module = Reconstruction(plan, shapes)
-    report = fit_weights(module, file.tensors, file=path)
+    report = fit_weights(module, tensors if root else file.tensors, file=path)
     if report["missing"]:
         got = f"no `{report['missing'][0]}`"
         raise CheckpointError(
             str(path), expected="all tensors of the encoder", got=got, next_step="Save it anew"
         )
-    subject = _subject(module.eval(), taken, name=path.resolve().stem)
+    subject = _subject(module.eval(), plan, taken, name=path.resolve().stem)
     subject.classes = _class_names(settings, parts, shapes)
     subject.provenance |= {
         "path": str(path),
@@ -75,6 +84,12 @@ def read_state_dict(path: Path, options: Options) -> Subject:
         "prefix": prefix,
     }
     return subject
+
+
+def _has_name(names: Collection[str]) -> bool:
+    """Tell whether the attention is a part of something: the file may be that of a layer itself."""
+    is_layer = {"self_attn.in_proj_weight", "linear1.weight"} <= set(names)
+    return not is_layer and "in_proj_weight" not in names
 
 
 def _plan(
@@ -133,8 +148,7 @@ def _pictures(
     return replace(taken, size=(rows * height, columns * width)), note
 
 
-def _subject(module: Reconstruction, taken: PlainInput, *, name: str) -> Subject:
-    plan = module.plan
+def _subject(module: Reconstruction, plan: Plan, taken: PlainInput, *, name: str) -> Subject:
     examples, label = taken.examples()
     cls = plan.parts.cls
 
@@ -156,7 +170,7 @@ def _subject(module: Reconstruction, taken: PlainInput, *, name: str) -> Subject
         preparation=prepare,
         takes=taken.takes,
         token_kinds=(taken.kind,) if cls is None else ("cls", taken.kind),
-        cls_vector=None if cls is None else ClsVector(module.tensor(cls)),
+        cls_vector=None if cls is None else ClsVector(tensor_of(module, cls)),
         reading=taken.read,
     )
 
