@@ -12,9 +12,7 @@ def state(module):
         "modules": [(name, type(part), part.training) for name, part in module.named_modules()],
         "hooks": [list(getattr(part, name)) for part in module.modules() for name in HOOKS],
         "attributes": [sorted(vars(part)) for part in module.modules()],
-        "gradients": [
-            (name, part.requires_grad, part.grad is None) for name, part in module.named_parameters()
-        ],
+        "gradients": [(name, part.requires_grad) for name, part in module.named_parameters()],
         "values": [(name, digest(part)) for name, part in module.state_dict().items()],
         "attention": getattr(getattr(module, "config", None), "_attn_implementation", None),
         "grad_enabled": torch.is_grad_enabled(),

@@ -52,7 +52,7 @@ def explode_after(forward):
 
 
 def runs(module, inputs, name):
-    """Whether the submodule runs at all in a plain forward pass, with gradients: without torch's fast path."""
+    """Whether the submodule runs at all in a forward pass with gradients, which never takes the fast path."""
     seen = []
     handle = module.get_submodule(name).register_forward_pre_hook(lambda *_: seen.append(name))
     module(**inputs)
@@ -79,6 +79,7 @@ def test_module_is_as_before_when_a_submodule_of_any_type_raises(kind):
                 clsight.capture(module, inputs, cls_index=encoder.cls_index, keep=keep)
             assert caught.value.subject == place
             assert state(module) == before
+            assert all(parameter.grad is None for parameter in module.parameters())
         with pytest.raises(PlantedError), clsight.Recorder(module, cls_index=encoder.cls_index):
             module(**inputs)
         del broken.forward
