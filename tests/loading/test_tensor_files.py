@@ -90,6 +90,12 @@ def test_nested_checkpoint_gives_flat_names_and_what_is_no_tensor(tmp_path):
     }
 
 
+def test_tensor_of_a_part_that_has_the_name_of_a_trainers_state_is_read(tmp_path):
+    tensors = {"scaler.mean": torch.ones(2), "optimal": torch.zeros(1), "loops.0.weight": torch.ones(3)}
+    torch.save(tensors, tmp_path / "a.pt")
+    assert_same(read_tensors(tmp_path / "a.pt").tensors, tensors)
+
+
 def test_tensors_that_shared_memory_when_saved_share_it_again(tmp_path):
     base = torch.arange(6.0)
     torch.save({"whole": base, "part": base[2:4], "alone": torch.arange(6.0)}, tmp_path / "a.pt")

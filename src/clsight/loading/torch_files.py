@@ -48,11 +48,15 @@ def parse_torch(data: bytearray) -> tuple[dict[str, Tensor], dict[str, Any]]:
         got = "one tensor" if isinstance(value, TensorClaim) else quoted(value)
         raise RefusedError("a dict of tensors", got, "Save `model.state_dict()`")
     claims: dict[str, TensorClaim] = {}
-    kept = {name: inner for name, inner in value.items() if not str(name).lower().startswith(_TRAINING)}
-    extras = _sorted_out(kept, "", claims)
+    extras = _sorted_out({name: inner for name, inner in value.items() if _is_kept(name, inner)}, "", claims)
     if is_old:
         _check_whole(claims)
     return _tensors(data, claims, locate), extras
+
+
+def _is_kept(name: object, value: Any) -> bool:
+    """Tell whether an item at the top is wanted; a tensor is, also one of a part named `scaler`."""
+    return isinstance(value, TensorClaim) or not str(name).lower().startswith(_TRAINING)
 
 
 def _check_whole(claims: dict[str, TensorClaim]) -> None:
