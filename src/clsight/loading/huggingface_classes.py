@@ -8,7 +8,7 @@ from clsight.errors import CheckpointError, did_you_mean
 from clsight.loading.huggingface_weights import quiet, told
 
 _CLASSIFIERS: Final = ("ForSequenceClassification", "ForImageClassification")
-_PARTS: Final = ("VisionModel", "TextModel", "EncoderModel", "WithProjection")
+_PARTS: Final = ("VisionModel", "TextModel", "EncoderModel")
 _TIMM: Final = frozenset({"timm_wrapper", "timm_backbone"})
 _STEP: Final = "Choose another with architecture='transformers:CLASS', or pass the module as factory="
 
@@ -26,6 +26,12 @@ class Choice:
     model_class: Any
     config: Any
     why: str = ""
+
+    @property
+    def tower(self) -> str:
+        """`vision` or `text` where the model is one of two towers, else ""."""
+        kind = self.config.model_type
+        return next((name for name in ("vision", "text") if kind.endswith(f"_{name}_model")), "")
 
 
 def choose(settings: dict[str, Any], file: Path, stated: str = "") -> Choice:
@@ -58,7 +64,8 @@ def choose(settings: dict[str, Any], file: Path, stated: str = "") -> Choice:
     if stated:
         return _stated(stated, config, file)
     if _is_decoder(kind, named):
-        _fail(kind, "an encoder", "a decoder, whose tokens see only those before them", _STEP, file)
+        step = "Choose a model whose tokens see each other, such as BERT"
+        _fail(kind, "an encoder", "a decoder, whose tokens see only those before them", step, file)
     if named and named.endswith((*_CLASSIFIERS, *_PARTS)) and (found := _class(named)) is not None:
         fitting = _config_for(found, config)
         if fitting is not None:
@@ -90,8 +97,10 @@ def _config(config_class: Any, settings: dict[str, Any], file: Path) -> Any:
 
 
 def _named(settings: dict[str, Any]) -> str:
+    """Return the first class that the file names, without a projection, whose output is no logits."""
     names = settings.get("architectures")
-    return names[0] if isinstance(names, list) and names and isinstance(names[0], str) else ""
+    first = names[0] if isinstance(names, list) and names and isinstance(names[0], str) else ""
+    return first.removesuffix("WithProjection")
 
 
 def _class(name: str) -> Any:
@@ -136,12 +145,11 @@ def _tower(config: Any, file: Path) -> Choice:
 
     whole = MODEL_MAPPING_NAMES.get(config.model_type)
     stem = whole.removesuffix("Model") if isinstance(whole, str) else ""
-    for name in (f"{stem}VisionModelWithProjection", f"{stem}VisionModel"):
-        found = _class(name) if stem else None
-        fitting = None if found is None else _config_for(found, config)
-        if fitting is not None:
-            why = f"The vision tower of {whole}. For the text tower state architecture='transformers:"
-            return Choice(found, fitting, f"{why}{stem}TextModel'")
+    found = _class(f"{stem}VisionModel") if stem else None
+    fitting = None if found is None else _config_for(found, config)
+    if fitting is not None:
+        why = f"The vision tower of {whole}. For the text tower state architecture='transformers:"
+        return Choice(found, fitting, f"{why}{stem}TextModel'")
     _fail(config.model_type, "an encoder of text or of pictures", "a model of both", _STEP, file)
 
 

@@ -31,7 +31,7 @@ _REFUSED: Final = {
     "use_timm_backbone": ("a model of transformers itself", "Load it with architecture='timm:NAME'"),
     "is_encoder_decoder": (
         "an encoder",
-        "Save the encoder alone: model.get_encoder(), or the EncoderModel class of its family",
+        "Save its encoder alone, as a model of transformers such as T5EncoderModel",
     ),
     "is_decoder": ("an encoder", "[CLS] looks at every token only in an encoder: choose another model"),
     "add_cross_attention": ("an encoder", "Choose a model without cross-attention"),
@@ -116,8 +116,7 @@ def _check_labels(config: dict[str, Any], file: Path) -> None:
 def _check_key(key: str, value: Any, file: Path) -> None:
     if key in _REFUSED and value not in (None, False, 0, "", [], {}):
         expected, step = _REFUSED[key]
-        got = repr(value)
-        _fail(key, expected, got if len(got) <= 80 else f"{got[:77]}...", step, f"In {file}")
+        _fail(key, expected, f"{key}={value!r}"[:80], step, f"In {file}")
 
 
 def _check_number(key: str, value: float, file: Path) -> None:

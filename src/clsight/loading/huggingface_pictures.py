@@ -40,7 +40,7 @@ _RULES: Final[dict[str, Rule]] = {
     "rescale_factor": number(1e-9, 1),
     **dict.fromkeys(("do_resize", "do_center_crop", "do_rescale", "do_normalize"), yes_or_no),
 }
-_NO_CLS: Final = "The model has no class token. State cls_index=0 to look at the first patch instead"
+_NO_CLS: Final = "The model has no class token; its answer is read off all patches"
 _AVERAGED: Final = "The answer is the average over patches, not the class token, which stands at position 0"
 
 
@@ -57,6 +57,9 @@ def picture_side(module: Any, folder: Path) -> Side:
         got = f"{config.model_type}, with stages or other colors"
         step = "Choose a ViT, DeiT, BEiT, CLIP or DINO model"
         _fail(folder, "a vision transformer with one sequence of patches of red, green and blue", got, step)
+    if hasattr(config, "mask_ratio"):
+        step = "Load its weights into transformers' ViTModel, and save that"
+        _fail(folder, "a model that sees all patches in order", "one that drops and shuffles them", step)
     transform, assumed = _transform(folder, config.model_type, size)
     tokens = PictureTokens(_prefix(module), (transform.size[0] // patch[0], transform.size[1] // patch[1]))
     if not 0 < tokens.grid[0] * tokens.grid[1] <= _MOST_PATCHES:

@@ -23,9 +23,7 @@ _TEXT: Final = np.dtypes.StringDType()
 _PROBES: Final = ("a", "one two three", "a longer sentence, with two parts, and a dot.")
 _NO_TOKENIZER: Final = "No tokenizer beside the model: it takes token ids, and [CLS] is taken to be the first"
 _CUT: Final = "Text of more than {} tokens is cut to its first {}, special tokens counted"
-_NO_CLS: Final = (
-    "The tokenizer puts no [CLS] into a sentence. State cls_index=0 to look at the first token instead"
-)
+_NO_CLS: Final = "The tokenizer puts no [CLS] into a sentence"
 _AT_END: Final = "The answer is read off the end-of-text token, at another position in each sentence"
 
 

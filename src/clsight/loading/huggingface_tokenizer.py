@@ -129,7 +129,7 @@ def _word_pieces(folder: Path, settings: dict[str, Any]) -> Any:
 
 def _byte_pairs(folder: Path) -> Any:
     """Return the tokenizer of RoBERTa around a `vocab.json` and a `merges.txt`."""
-    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 
     vocabulary = read_json(inside(folder, "vocab.json"))
     lines = bytes(read_bytes(inside(folder, "merges.txt"), largest=_LARGEST)).decode().split("\n")
@@ -141,7 +141,7 @@ def _byte_pairs(folder: Path) -> Any:
     tokenizer.post_processor = processors.RobertaProcessing(
         ("</s>", vocabulary["</s>"]), ("<s>", vocabulary["<s>"]), add_prefix_space=False
     )
-    tokenizer.add_special_tokens(["<s>", "<pad>", "</s>", "<unk>", AddedToken("<mask>", lstrip=True)])
+    tokenizer.add_special_tokens(["<s>", "<pad>", "</s>", "<unk>", "<mask>"])
     return tokenizer
 
 

@@ -20,6 +20,8 @@ def needing(package: str, *, extra: str) -> Iterator[None]:
     try:
         yield
     except ImportError as error:
+        if isinstance(error.__cause__, RuntimeError | AttributeError | OSError):  # transformers hides it so
+            raise _broken(package, error.__cause__) from error
         missing = (error.name or package).split(".", maxsplit=1)[0]
         raise CheckpointError(
             package,
@@ -28,16 +30,20 @@ def needing(package: str, *, extra: str) -> Iterator[None]:
             next_step=f"Run pip install 'clsight[{extra}]'",
         ) from error
     except (RuntimeError, AttributeError, OSError) as error:  # how torchvision fails beside another torch
-        raise CheckpointError(
-            package,
-            expected="a package that imports",
-            got=_first_line(error),
-            next_step="Likely torchvision and torch are not of one build: install both from one index, as "
-            "in pip install torch torchvision --index-url https://download.pytorch.org/whl/cpu",
-        ) from error
+        raise _broken(package, error) from error
 
 
-def _first_line(error: Exception) -> str:
+def _broken(package: str, error: BaseException) -> CheckpointError:
+    return CheckpointError(
+        package,
+        expected="a package that imports",
+        got=_first_line(error),
+        next_step="Likely torchvision and torch are not of one build: install both from one index, as "
+        "in pip install torch torchvision --index-url https://download.pytorch.org/whl/cpu",
+    )
+
+
+def _first_line(error: BaseException) -> str:
     return (
         f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else 'no reason'}"
     )
