@@ -92,7 +92,7 @@ class AttentionMode(TorchFunctionMode):
         ):  # most calls: attributes of tensors, elementwise steps
             return func(*args, **kwargs) if kwargs else func(*args)
         kwargs = kwargs or {}
-        if handler is not None and self._watch.is_active() and not _in_backward():
+        if handler is not None and self._watch.is_active():
             return handler(self, func, args, kwargs)
         result = func(*args, **kwargs)
         self._carry(func, (*args, *kwargs.values()), result)
@@ -337,11 +337,6 @@ def _autocast_dtype(query: Tensor) -> torch.dtype:
 def _same_memory(first: Tensor, second: Tensor) -> bool:
     layout = (first.shape, first.stride()) == (second.shape, second.stride())
     return layout and first.data_ptr() == second.data_ptr()
-
-
-def _in_backward() -> bool:
-    """Whether autograd is running: gradient checkpointing then repeats calls that were already seen."""
-    return bool(torch._C._current_graph_task_id() != -1)
 
 
 _HANDLERS = _make_handlers()
