@@ -111,3 +111,29 @@ def test_option_of_another_format_is_refused(tmp_path):
     path = saved(Attentions(), tmp_path / "m.pt")
     with pytest.raises(CheckpointError, match=r"architecture"):
         load(path, heads=HEADS, architecture="nonsense:x")
+
+
+@pytest.mark.parametrize(
+    ("names", "step"),
+    [
+        (
+            ["conv_proj.weight", "encoder.layers.encoder_layer_0.self_attention.in_proj_weight"],
+            "torchvision:",
+        ),
+        (["blocks.0.attn.qkv.weight"], "--architecture timm:"),
+        (["transformer.resblocks.0.attn.x", "visual.transformer.resblocks.0.attn.y"], "open_clip:"),
+        (
+            ["encoder.layer.0.attention.self.query.weight"],
+            "If transformers made it, pass the folder with its config.json; if your own",
+        ),
+    ],
+)
+def test_file_of_a_library_is_refused_with_the_way_to_load_it(names, step, tmp_path):
+    torch.save({name: torch.ones(24, 24) for name in names}, tmp_path / "m.pt")
+    assert step in message_of(tmp_path / "m.pt")
+
+
+def test_file_beside_its_config_is_refused_with_the_folder(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    torch.save({"encoder.layer.0.attention.self.query.weight": torch.ones(4, 4)}, tmp_path / "m.bin")
+    assert f"Pass the folder {tmp_path}, whose config.json says" in message_of(tmp_path / "m.bin")

@@ -19,6 +19,7 @@ from clsight.loading.peeling import peel
 from clsight.loading.plain_input import PlainInput, with_cls_at
 from clsight.loading.reconstruction import Plan, Reconstruction, tensor_of
 from clsight.loading.state_dict_groups import Shapes
+from clsight.loading.state_dict_hints import library_step
 from clsight.loading.state_dict_layers import Tower, find_tower
 from clsight.loading.state_dict_maps import Parts
 from clsight.loading.state_dict_parts import find_parts, with_cls_row
@@ -58,9 +59,14 @@ def read_state_dict(path: Path, options: Options) -> Subject:
         for name, tensor in tensors.items()
         if tensor.is_floating_point() and tensor.numel()
     }
-    tower = find_tower(shapes, file=str(path))
-    parts = find_parts(shapes, tower, file=str(path))
-    settings = settle(options, file.extras, width=tower.width, final_norm=parts.final_norm, file=str(path))
+    try:
+        tower = find_tower(shapes, file=str(path))
+        parts = find_parts(shapes, tower, file=str(path))
+        settings = settle(
+            options, file.extras, width=tower.width, final_norm=parts.final_norm, file=str(path)
+        )
+    except CheckpointError as error:
+        raise _of_a_library(error, tensors, path) from error
     plan, taken, notes = _plan(tower, parts, shapes, settings=settings, options=options, extras=file.extras)
     module = Reconstruction(plan, shapes)
     report = fit_weights(module, tensors if root else file.tensors, file=path)
@@ -84,6 +90,17 @@ def read_state_dict(path: Path, options: Options) -> Subject:
         "prefix": prefix,
     }
     return subject
+
+
+def _of_a_library(error: CheckpointError, names: Collection[str], path: Path) -> CheckpointError:
+    """Return the same error with a better next step where a library wrote the file."""
+    return CheckpointError(
+        error.subject,
+        expected=error.expected,
+        got=error.got,
+        where=error.where,
+        next_step=library_step(names, path) or error.next_step,
+    )
 
 
 def _has_name(names: Collection[str]) -> bool:

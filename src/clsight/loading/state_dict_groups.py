@@ -8,7 +8,8 @@ from clsight.errors import CheckpointError
 
 Shapes = Mapping[str, tuple[int, ...]]
 
-PASS_THE_CLASS: Final = "Pass your own class: --model package.module:factory, in Python factory="
+YOUR_CLASS: Final = "--model package.module:factory, in Python factory="
+PASS_THE_CLASS: Final = f"Pass your own class: {YOUR_CLASS}"
 PACKED: Final = "in_proj_weight"
 _SEPARATE: Final = "q_proj_weight"
 NUMBER: Final = re.compile(r"\d+")
