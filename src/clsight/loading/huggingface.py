@@ -11,7 +11,7 @@ from clsight.loading.huggingface_config import CONFIG_FILE, read_config
 from clsight.loading.huggingface_pictures import picture_side
 from clsight.loading.huggingface_text import Side, text_side
 from clsight.loading.huggingface_weights import fitted, read_weights
-from clsight.loading.optional_libraries import needing
+from clsight.loading.optional_libraries import hidden_if_broken, needing
 from clsight.loading.options import Options
 from clsight.loading.subject import Subject
 from clsight.loading.tensor_files import read_json
@@ -71,7 +71,7 @@ def huggingface_subject(
             got="a PEFT adapter, whose base model lies elsewhere",
             next_step="Merge them: model.merge_and_unload().save_pretrained('merged') in Python",
         )
-    with needing("transformers", extra="huggingface"):
+    with needing("transformers", extra="huggingface"), hidden_if_broken("torchvision"):
         import transformers
 
         settings = read_config(folder)

@@ -1,7 +1,10 @@
 """Libraries that only some models need: what a user reads when one is missing or broken."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
+from importlib.util import find_spec
 
 from clsight.errors import CheckpointError
 
@@ -22,7 +25,7 @@ def needing(package: str, *, extra: str) -> Iterator[None]:
     except ImportError as error:
         if isinstance(error.__cause__, RuntimeError | AttributeError | OSError):  # transformers hides it so
             raise _broken(package, error.__cause__) from error
-        missing = (error.name or package).split(".", maxsplit=1)[0]
+        missing = (error.name or getattr(error.__cause__, "name", None) or package).split(".", maxsplit=1)[0]
         raise CheckpointError(
             package,
             expected="an installed package",
@@ -31,6 +34,28 @@ def needing(package: str, *, extra: str) -> Iterator[None]:
         ) from error
     except (RuntimeError, AttributeError, OSError) as error:  # how torchvision fails beside another torch
         raise _broken(package, error) from error
+
+
+@contextmanager
+def hidden_if_broken(package: str) -> Iterator[None]:
+    """Let other libraries go without a package inside the block, if it is installed but does not import.
+
+    Python's own way: `sys.modules[package] = None`. It holds for all threads, in which the package does not
+    import either.
+    """
+    if package in sys.modules or find_spec(package) is None:
+        yield
+        return
+    try:
+        import_module(package)
+    except (ImportError, RuntimeError, AttributeError, OSError):
+        sys.modules[package] = None  # type: ignore[assignment]
+        try:
+            yield
+        finally:
+            sys.modules.pop(package, None)
+    else:
+        yield
 
 
 def _broken(package: str, error: BaseException) -> CheckpointError:
