@@ -1,7 +1,10 @@
 """Several towers in one forward: `within=` chooses one, and without it an error lists the choices."""
 
+import copy
+
 import pytest
 import torch
+from torch import nn
 
 import clsight
 from clsight.errors import CaptureError
@@ -35,9 +38,10 @@ def test_two_towers_without_a_choice_list_the_choices(clip):
     with pytest.raises(CaptureError) as refusal:
         clsight.capture(*clip)
     assert str(refusal.value) == (
-        "`CLIPModel`: expected one sequence that all attention layers share, but got 2 layers of 17 tokens "
-        "in `vision_model.encoder`; 2 layers of 9 tokens in `text_model.encoder`. Choose one with within=, "
-        "the name of the submodule, and pass its cls_index."
+        "`CLIPModel`: expected one sequence that all attention layers share, but got 2 layers of 17 tokens, "
+        "`vision_model.encoder.layers.0` to `vision_model.encoder.layers.1`; 2 layers of 9 tokens, "
+        "`text_model.encoder.layers.0` to `text_model.encoder.layers.1`. Choose one with within=, here "
+        "`vision_model.encoder` or `text_model.encoder`, and pass its cls_index."
     )
 
 
@@ -82,3 +86,30 @@ def test_towers_of_one_batch_do_not_mix(clip):
     alone = clsight.capture(module.vision_model, {"pixel_values": inputs["pixel_values"]})
     assert torch.equal(torch.tensor(whole.attends_to.values), torch.tensor(alone.attends_to.values))
     assert torch.equal(torch.tensor(whole.value_norm.values), torch.tensor(alone.value_norm.values))
+
+
+class Shortens(nn.Module):
+    """Drops half of the tokens after the second of three layers."""
+
+    def __init__(self):
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(12, 3, 20, batch_first=True)
+        self.blocks = nn.ModuleList(copy.deepcopy(layer) for _ in range(3))
+
+    def forward(self, x):
+        for place, block in enumerate(self.blocks):
+            x = block(x if place < 2 else x[:, ::2])
+        return x
+
+
+def test_sequence_that_changes_on_its_way_names_the_layers_that_can_be_compared():
+    module, x = Shortens().eval(), torch.randn(2, 8, 12)
+    with pytest.raises(CaptureError) as refusal:
+        clsight.capture(module, x)
+    assert str(refusal.value) == (
+        "`Shortens`: expected one sequence that all attention layers share, but got 2 layers of 8 tokens, "
+        "`blocks.0` to `blocks.1`; 1 layer of 4 tokens, `blocks.2`. Only `blocks.0` to `blocks.1` can be "
+        "compared, before the sequence changes: capture the module that holds them alone, or one layer with "
+        "within='blocks.0'."
+    )
+    assert clsight.capture(module, x, within="blocks.2").sizes["token"] == 4

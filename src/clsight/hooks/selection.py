@@ -2,9 +2,11 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import pairwise
 
 from clsight.errors import CaptureError, did_you_mean
 from clsight.hooks.assembly import Layer
+from clsight.hooks.layers import layer_names
 from clsight.hooks.operations import Skipped
 from clsight.hooks.unreadable import NO_PRODUCT
 
@@ -95,25 +97,42 @@ def _left_out(layers: list[Layer], root: str, reason: str) -> str:
 
 
 def _several_sequences(layers: list[Layer], root: str) -> CaptureError:
-    """Tell of several sequence lengths, and by which submodule each can be chosen."""
-    groups: dict[int, list[Layer]] = {}
-    for layer in layers:
-        groups.setdefault(layer.tokens, []).append(layer)
-    shown = [
-        f"{len(group)} layers of {tokens} tokens in {_home(group, root)}" for tokens, group in groups.items()
-    ]
+    """Tell of several sequence lengths: towers, or one sequence that is shortened or grows on its way."""
+    names = [name or root for name in layer_names([layer.path for layer in layers])]
+    groups: dict[int, list[int]] = {}
+    for place, layer in enumerate(layers):
+        groups.setdefault(layer.tokens, []).append(place)
+    shown = [_group(tokens, [names[place] for place in places]) for tokens, places in groups.items()]
+    homes = dict.fromkeys(_home([layers[place] for place in places], root) for places in groups.values())
+    if len(homes) == len(groups):
+        choices = " or ".join(f"`{home}`" for home in homes)
+        next_step = f"Choose one with within=, here {choices}, and pass its cls_index"
+    else:
+        prefix = next(iter(groups.values()))
+        last = next((here for here, after in pairwise(prefix) if after > here + 1), prefix[-1])
+        next_step = (
+            f"Only `{names[0]}` to `{names[last]}` can be compared, before the sequence changes: "
+            f"capture the module that holds them alone, or one layer with within='{names[0]}'"
+        )
     return CaptureError(
         root,
         expected="one sequence that all attention layers share",
         got="; ".join(shown),
-        next_step="Choose one with within=, the name of the submodule, and pass its cls_index",
+        next_step=next_step,
     )
+
+
+def _group(tokens: int, names: list[str]) -> str:
+    """Return how many layers have so many tokens, and which."""
+    if len(names) == 1:
+        return f"1 layer of {tokens} tokens, `{names[0]}`"
+    return f"{len(names)} layers of {tokens} tokens, `{names[0]}` to `{names[-1]}`"
 
 
 def _home(group: list[Layer], root: str) -> str:
     """Return the innermost module that holds all layers of a group."""
     shared = [name for name in group[0].path if all(name in layer.path for layer in group)]
-    return f"`{shared[-1] or root}`"
+    return shared[-1] or root
 
 
 def no_such_module(within: str, names: list[str]) -> CaptureError:
