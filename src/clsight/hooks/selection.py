@@ -103,8 +103,9 @@ def _several_sequences(layers: list[Layer], root: str) -> CaptureError:
     for place, layer in enumerate(layers):
         groups.setdefault(layer.tokens, []).append(place)
     shown = [_group(tokens, [names[place] for place in places]) for tokens, places in groups.items()]
-    homes = dict.fromkeys(_home([layers[place] for place in places], root) for places in groups.values())
-    if len(homes) == len(groups):
+    homes = [_home([layers[place] for place in places]) for places in groups.values()]
+    held = [sum(home in layer.path for layer in layers) for home in homes]
+    if held == [len(places) for places in groups.values()]:  # no home holds a layer of another group
         choices = " or ".join(f"`{home}`" for home in homes)
         next_step = f"Choose one with within=, here {choices}, and pass its cls_index"
     else:
@@ -129,10 +130,9 @@ def _group(tokens: int, names: list[str]) -> str:
     return f"{len(names)} layers of {tokens} tokens, `{names[0]}` to `{names[-1]}`"
 
 
-def _home(group: list[Layer], root: str) -> str:
+def _home(group: list[Layer]) -> str:
     """Return the innermost module that holds all layers of a group."""
-    shared = [name for name in group[0].path if all(name in layer.path for layer in group)]
-    return shared[-1] or root
+    return [name for name in group[0].path if all(name in layer.path for layer in group)][-1]
 
 
 def no_such_module(within: str, names: list[str]) -> CaptureError:
