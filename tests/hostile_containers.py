@@ -7,6 +7,7 @@ import struct
 import tarfile
 import warnings
 import zipfile
+import zlib
 from typing import Any
 
 import numpy as np
@@ -53,7 +54,46 @@ def lying_archives() -> dict[str, bytes]:
         "itself as pickle": archive(honest),
         "TorchScript": _torch_script(),
     }
-    return found | _patched(honest) | _patched_64(torchs)
+    return found | _patched(honest) | _patched_64(torchs) | _overlapping()
+
+
+def _overlapping() -> dict[str, bytes]:
+    """Return archives whose members lie one in another, or with bytes between them that are in none."""
+    floats, wanted = np.arange(12, dtype=np.float32).tobytes(), pickled({"w": claim()})
+    pieces = {"archive/data.pkl": wanted, "archive/data/0": floats}
+    inner = _local("archive/data/0", floats)
+    around = {"archive/data.pkl": wanted, "archive/more": inner + b"tail"}
+    place = len(_local("archive/data.pkl", wanted)) + len(_local("archive/more", b""))
+    return {
+        "bytes between members": _laid_out(pieces, between=b"hidden"),
+        "a header between members": _laid_out(pieces, between=_local("archive/data/0", bytes(48))),
+        "a member in a member": _laid_out(around, {"archive/data/0": (floats, place)}),
+        "a member twice in the directory": _laid_out(pieces, {"archive/data.pkl": (wanted, 0)}),
+    }
+
+
+def _laid_out(
+    pieces: dict[str, bytes], more: dict[str, tuple[bytes, int]] | None = None, between: bytes = b""
+) -> bytes:
+    """Return an archive of these members; the directory names more, at the places that are given."""
+    data, entries = b"", []
+    for name, piece in pieces.items():
+        entries.append(_central(name, piece, len(data)))
+        data += _local(name, piece) + between
+    entries += [_central(name, piece, place) for name, (piece, place) in (more or {}).items()]
+    directory = b"".join(entries)
+    sizes = (len(entries), len(entries), len(directory), len(data), 0)
+    return data + directory + struct.pack("<4s4H2IH", END, 0, 0, *sizes)
+
+
+def _local(name: str, data: bytes) -> bytes:
+    sizes = (zlib.crc32(data), len(data), len(data), len(name), 0)
+    return struct.pack("<4s5H3I2H", LOCAL, 20, 0, 0, 0, 0, *sizes) + name.encode() + data
+
+
+def _central(name: str, data: bytes, place: int) -> bytes:
+    sizes = (zlib.crc32(data), len(data), len(data), len(name), 0, 0, 0, 0, 0, place)
+    return struct.pack("<4s6H3I5H2I", CENTRAL, 20, 20, 0, 0, 0, 0, *sizes) + name.encode()
 
 
 def _twice(name: str, first: bytes, second: bytes, folder: str = "archive/") -> bytes:
