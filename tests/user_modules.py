@@ -192,6 +192,15 @@ class Inside(nn.Module):
         return self.head(parts["encoder"](parts["embed_norm"](tokens))[:, 0])
 
 
+class TwoTowers(nn.Module):
+    """Two encoders, of which none is the one."""
+
+    def __init__(self):
+        super().__init__()
+        self.left = nn.TransformerEncoder(layer(), 2)
+        self.right = nn.TransformerEncoder(layer(), 2)
+
+
 @dataclass(frozen=True)
 class User:
     """A module, and what its user states when loading the file.

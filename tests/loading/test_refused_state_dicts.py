@@ -6,7 +6,7 @@ import torch
 from clsight.errors import CheckpointError
 from clsight.loading import load
 from encoder_builders import randomize
-from user_modules import CLASSES, FEATURES, HEADS, WIDTH, Attentions, Series, layer
+from user_modules import CLASSES, FEATURES, HEADS, WIDTH, Attentions, Series, TwoTowers
 
 
 def saved(module, path):
@@ -18,13 +18,6 @@ def message_of(path, **options):
     with pytest.raises(CheckpointError) as caught:
         load(path, **options)
     return str(caught.value)
-
-
-class TwoTowers(torch.nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.left = torch.nn.TransformerEncoder(layer(), 2)
-        self.right = torch.nn.TransformerEncoder(layer(), 2)
 
 
 def test_two_encoders_are_refused_with_their_prefixes(tmp_path):

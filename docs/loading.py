@@ -1,0 +1,90 @@
+"""Write docs/loading.md: what can be loaded, what is refused, and the sentence for each.
+
+`python docs/loading.py`; the models are those of tests/loading_table.py.
+"""
+
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[0] = str(ROOT / "tests")  # in place of this folder, whose doctor.py would hide tests/doctor
+
+from loading_table import LOADED, REFUSED, Row, outcome  # noqa: E402 - the tests hold the models
+
+PAGE = Path(__file__).with_name("loading.md")
+INTRODUCTION = """\
+# Loading a model
+
+`clsight app PATH` and `clsight capture PATH --out FILE` in the terminal, `clsight.load(path)` in Python. The
+path is a folder or a file on this machine; what it is, clsight tells from the names and the first bytes of
+files. This page is written by `python docs/loading.py`.
+
+| what you have | what you type | what is loaded |
+|---|---|---|
+"""
+OWN = """
+The same options exist in Python: `clsight.load("mine.pt", heads=4, norm="pre")`. A module in memory needs
+no file: `clsight.capture(module, inputs)`, or, for the app and the doctor, `clsight.subject_of(module)`.
+`--input` gives inputs of your own instead of examples, once for each sample: text, or the path of a
+picture, `.npy`, `.csv` or `.txt` file.
+
+## Weights without their class
+
+A state dict holds weights under names, and nothing about what is computed with them. From names and shapes
+clsight tells the layers of `nn.TransformerEncoder` or `nn.MultiheadAttention`, the tensor of [CLS], the
+input (`nn.Linear`, `nn.Embedding`, `nn.Conv2d` for patches, or none), the positions, the norms and the
+head, and puts a forward pass around them. What shapes do not tell, you state, or a config in the file does
+(`hyper_parameters`, `config`, `args`):
+
+| what | stated by | else |
+|---|---|---|
+| heads per layer | `--heads 4`; `nhead`, `num_heads`, ... in the file | asked for |
+| norm before or after each part | `--norm pre`; `norm_first` in the file | assumed after, torch's default |
+| activation | `--activation gelu`; `activation` in the file | assumed relu, torch's default |
+| position of [CLS] | `--cls-index -1` | in front |
+| whether the positions count [CLS] | patches: a square number decides | assumed to |
+
+`provenance["inferred"]` and `provenance["assumed"]` say which is which, `clsight capture` prints both, the
+app shows them above the map, and tensors that were not used are listed. Such a map is labeled
+"reconstructed forward": exact for the forward pass that was put together, and only as true as what was
+assumed. A CLS that your code draws or computes leaves no trace in the file, and whether it enters the
+encoder at all only the class can show. So, where the class is at hand, pass it:
+
+```bash
+clsight app forum.pt --model mypackage.models:make_classifier
+```
+
+`make_classifier` is a class or function without arguments, imported with the current folder on the path,
+and only if you name it there: no file and no browser can. Where it returns a trained module, the file may
+be left out.
+
+## What is refused
+
+Only safetensors files are read, and torch files by `weights_only` after a look at the archive; a config
+never chooses code, and nothing is fetched. Each refusal is one sentence with a next step.
+
+| what you have | what you type | what you are told |
+|---|---|---|
+"""
+
+
+def page() -> str:
+    """Return the text of the page; raise if a format does not meet its fate."""
+    loaded = [_line(row, is_loaded=True) for row in LOADED]
+    refused = [_line(row, is_loaded=False) for row in REFUSED]
+    return INTRODUCTION + "".join(loaded) + OWN + "".join(refused)
+
+
+def _line(row: Row, *, is_loaded: bool) -> str:
+    """Return the line of the table for a format, loaded or refused as it should be."""
+    with tempfile.TemporaryDirectory() as folder:
+        done, told = outcome(row, Path(folder))
+    if done != is_loaded:
+        raise RuntimeError(f"{row.what}: {told}")
+    cell = told.replace("|", "\\|")
+    return f"| {row.what} | `{row.command}` | {cell} |\n"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
