@@ -105,6 +105,14 @@ def test_tensors_that_shared_memory_when_saved_share_it_again(tmp_path):
     assert tensors["alone"][3] == 3
 
 
+def test_old_file_with_a_damaged_shape_is_refused(tmp_path):
+    data = saved({"w": torch.ones(3, 4)}, _use_new_zipfile_serialization=False)
+    shape = b"K\x03K\x04\x86"
+    assert data.count(shape) == 1
+    (tmp_path / "a.pt").write_bytes(data.replace(shape, b"K\x02K\x04\x86"))
+    assert "expected a tensor that fills its storage at 'w', but got a part" in message_of(tmp_path / "a.pt")
+
+
 def test_tensors_stay_when_the_file_changes(tmp_path):
     path = tmp_path / "a.safetensors"
     path.write_bytes(save_safetensors({"w": torch.ones(3)}))
