@@ -111,12 +111,12 @@ def _read_settings(folder: Path) -> dict[str, Any]:
     file = folder / CONFIG_FILE
     if not file.is_file():
         got = f"a folder without {CONFIG_FILE}"
-        step = "This version reads only folders that `clsight.saving.save_model` wrote"
+        step = "Name the file of weights in it, if there is one; docs/loading.md lists what can be loaded"
         raise CheckpointError(str(folder), expected="a clsight model folder", got=got, next_step=step)
     settings = read_json(file)
     if settings.get("format") != FORMAT:
         got = "settings of another library"
-        step = "This version reads only folders that `clsight.saving.save_model` wrote"
+        step = "Name the file of weights in it, if there is one; docs/loading.md lists what can be loaded"
         raise CheckpointError(str(file), expected=f'`"format": "{FORMAT}"`', got=got, next_step=step)
     if settings.get("format_version") != FORMAT_VERSION:
         got = repr(settings.get("format_version"))

@@ -130,3 +130,16 @@ def test_file_beside_its_config_is_refused_with_the_folder(tmp_path):
     (tmp_path / "config.json").write_text("{}")
     torch.save({"encoder.layer.0.attention.self.query.weight": torch.ones(4, 4)}, tmp_path / "m.bin")
     assert f"Pass the folder {tmp_path}, whose config.json says" in message_of(tmp_path / "m.bin")
+
+
+def test_architecture_of_an_unknown_library_is_refused_with_those_that_are_known(tmp_path):
+    path = saved(Series(), tmp_path / "m.pt")
+    message = message_of(path, architecture="tim:vit_tiny")
+    assert "expected `library:name`, of timm, torchvision or open_clip, but got architecture='tim:" in message
+
+
+def test_missing_file_is_told_whatever_else_is_stated(tmp_path):
+    assert "but got no such path" in message_of(tmp_path / "absent.pt", heads=HEADS)
+    (tmp_path / "run").mkdir()
+    saved(Series(), tmp_path / "run" / "m.pt")
+    assert "Name the file of weights in it, if there is one" in message_of(tmp_path / "run", heads=HEADS)

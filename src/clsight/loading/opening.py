@@ -85,13 +85,13 @@ def load(
     """Load a model from a file or folder on this machine; no code from the files runs.
 
     Args:
-        path: A folder that clsight wrote, such as `sample_models_dir() / "digits-learned"`.
+        path: A folder or a file of weights; docs/loading.md lists what is known.
         architecture: `library:name` of the model that the weights belong to.
-        heads: Attention heads per layer, where the file does not say.
-        norm: `pre` or `post`, where the file does not say.
-        activation: `relu` or `gelu`, where the file does not say.
+        heads: Attention heads per layer of a bare state dict, where the file does not say.
+        norm: `pre` or `post`, likewise.
+        activation: `relu` or `gelu`, likewise.
         cls_index: Position of [CLS] in the sequence that the encoder sees; by default what the format says.
-        factory: What makes the module that the weights belong to, or the module itself.
+        factory: What makes the module that the weights belong to, or a module like it, which is copied.
 
     Returns:
         The model in eval mode on the CPU, with its examples and its provenance.
@@ -121,13 +121,19 @@ def load(
 
 
 def _check_options(path: Path, chosen: Format, options: Options) -> None:
-    """Refuse what is stated in vain, rather than ignore it."""
+    """Refuse what is stated in vain, rather than ignore it; of a path that is no model the reader tells."""
+    if not (path.is_file() or (path / "config.json").is_file()):
+        return
     for name, value in options.stated().items():
-        if name not in chosen.options:
-            raise CheckpointError(
-                name,
-                expected=f"no such option for {chosen.name}",
-                got=f"{name}={value!r}",
-                where=f"Loading {path}",
-                next_step=did_you_mean(name, chosen.options) if chosen.options else "Leave it out",
+        if name in chosen.options:
+            continue
+        if name == "architecture" and path.is_file() and options.factory is None:
+            expected, step = (
+                "`library:name`, of timm, torchvision or open_clip",
+                "Correct it, or leave it out",
             )
+        else:
+            expected = f"no such option for {chosen.name}"
+            step = did_you_mean(name, chosen.options) if chosen.options else "Leave it out"
+        got, where = f"{name}={value!r}", f"Loading {path}"
+        raise CheckpointError(name, expected=expected, got=got, where=where, next_step=step)
