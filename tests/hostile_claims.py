@@ -17,7 +17,16 @@ HUGE = 10**12
 
 def tensor_claims() -> dict[str, bytes]:
     """Return torch files with one tensor that is not as its storage of 12 floats (48 bytes) allows."""
-    claims: dict[str, Any] = {
+    claims = _shapes() | _storages()
+    found = {name: archive(pickled({"weight": made})) for name, made in claims.items()}
+    many = {f"{index}": claim((2**18,), (1,), numel=2**18) for index in range(5000)}
+    found["views of everything"] = archive(pickled(many), {"0": bytes(2**20)})
+    found["truth value 2"] = archive(pickled({"mask": claim(type=torch.BoolStorage)}), {"0": bytes([2] * 12)})
+    return found
+
+
+def _shapes() -> dict[str, Any]:
+    return {
         "a trillion by stride 0": claim((HUGE,), (0,)),
         "a trillion by stride 1": claim((HUGE,), (1,)),
         "a trillion by two strides 0": claim((10**6, 10**6), (0, 0)),
@@ -43,6 +52,11 @@ def tensor_claims() -> dict[str, bytes]:
         "size as truth values": claim((True, True), (1, 1)),
         "offset as none": claim((3, 4), (4, 1), None),
         "a thousand dimensions": claim((1,) * 1000, (1,) * 1000),
+    }
+
+
+def _storages() -> dict[str, Any]:
+    return {
         "storage with more": claim(numel=13),
         "storage with fewer": claim(numel=11),
         "storage with a trillion": claim(numel=HUGE),
@@ -68,11 +82,6 @@ def tensor_claims() -> dict[str, bytes]:
         ),
         "parameter of a text": Calls(torch._utils._rebuild_parameter, "a", True, OrderedDict()),
     }
-    found = {name: archive(pickled({"weight": made})) for name, made in claims.items()}
-    many = {f"{index}": claim((2**18,), (1,), numel=2**18) for index in range(5000)}
-    found["views of everything"] = archive(pickled(many), {"0": bytes(2**20)})
-    found["truth value 2"] = archive(pickled({"mask": claim(type=torch.BoolStorage)}), {"0": bytes([2] * 12)})
-    return found
 
 
 def other_tensors() -> dict[str, bytes]:
@@ -116,14 +125,21 @@ def _with_attribute(tensor: Tensor) -> Tensor:
     return tensor
 
 
+_START, _STOP = b"\x80\x02", b"."
+
+
 def bombs() -> dict[str, bytes]:
     """Return torch files whose pickle is small and asks for much, or is none."""
-    start, stop = b"\x80\x02", b"."
+    return {name: archive(text) for name, text in (_large_pickles() | _broken_pickles()).items()}
+
+
+def _large_pickles() -> dict[str, bytes]:
+    start, stop = _START, _STOP
     laughs: list[Any] = []
     for _ in range(60):
         laughs = [laughs, laughs]
     colliding = b"".join(b"\x8a\x08" + struct.pack("<Q", index << 44) + b"N" for index in range(100_000))
-    texts = {
+    return {
         "doubled sixty times": pickled({"laughs": laughs, "weight": claim()}),
         "tuples in tuples": start + b")" + b"\x85" * 400_000 + stop,
         "lists in lists": start + b"]" * 200_000 + b"a" * 199_999 + stop,
@@ -151,6 +167,12 @@ def bombs() -> dict[str, bytes]:
         "number of many digits": start + b"L" + b"9" * 1_000_000 + b"L\n" + stop,
         "keys that collide": start + b"}(" + colliding + b"u" + stop,
         "name that never ends": start + b"c" + b"a" * 1_000_000,
+    }
+
+
+def _broken_pickles() -> dict[str, bytes]:
+    start, stop = _START, _STOP
+    return {
         "no stop": start + b"}",
         "nothing": b"",
         "stop alone": stop,
@@ -177,7 +199,6 @@ def bombs() -> dict[str, bytes]:
         "kind of NumPy objects": pickled({"x": np.float64(1), "w": claim()}).replace(b"f8", b"O8"),
         "NumPy scalar of few bytes": pickled({"x": np.float64(1), "w": claim()}).replace(b"f8", b"f4"),
     }
-    return {name: archive(text) for name, text in texts.items()}
 
 
 def honest_files() -> dict[str, tuple[dict[str, Tensor], bytes]]:

@@ -193,11 +193,29 @@ def safetensors_file(header: Any, numbers: bytes = b"") -> bytes:
     return struct.pack("<Q", len(text)) + text + numbers
 
 
+_GOOD: dict[str, Any] = {"dtype": "F32", "shape": [3, 4], "data_offsets": [0, 48]}
+_FLOATS = np.arange(12, dtype=np.float32).tobytes()
+
+
 def lying_safetensors() -> dict[str, bytes]:
     """Return safetensors files whose header and numbers do not agree, or whose header is none."""
-    good = {"dtype": "F32", "shape": [3, 4], "data_offsets": [0, 48]}
-    floats = np.arange(12, dtype=np.float32).tobytes()
-    entries: dict[str, Any] = {
+    found = {name: safetensors_file({"w": _GOOD | change}, _FLOATS) for name, change in _changed().items()}
+    found |= {name: safetensors_file(header, _FLOATS) for name, header in _headers().items()}
+    lengths = {
+        "of exabytes": 2**62,
+        "of nothing": 0,
+        "of one": 1,
+        "of all": 2**64 - 1,
+        "too long by one": 113,
+    }
+    whole = safetensors_file({"w": _GOOD}, _FLOATS)
+    found |= {f"header {name}": struct.pack("<Q", length) + whole[8:] for name, length in lengths.items()}
+    return found | {"header of ten megabytes": safetensors_file(b"{" + b" " * 10_000_000 + b"}", _FLOATS)}
+
+
+def _changed() -> dict[str, dict[str, Any]]:
+    """Return changes of an honest entry, each of which makes it disagree with itself or the file."""
+    return {
         "dtype unknown": {"dtype": "F33"},
         "dtype of four bits": {"dtype": "F4"},
         "dtype as number": {"dtype": 32},
@@ -223,9 +241,13 @@ def lying_safetensors() -> dict[str, bytes]:
         "three offsets": {"data_offsets": [0, 24, 48]},
         "more fields": {"code": "import os"},
     }
-    found = {name: safetensors_file({"w": good | change}, floats) for name, change in entries.items()}
+
+
+def _headers() -> dict[str, Any]:
+    """Return headers of 48 bytes of numbers, each of which says something that cannot be."""
+    good = _GOOD
     second = {"dtype": "F32", "shape": [12], "data_offsets": [0, 48]}
-    headers: dict[str, Any] = {
+    return {
         "overlapping": {"w": good, "v": second},
         "half overlapping": {"w": good, "v": second | {"shape": [6], "data_offsets": [24, 48]}},
         "gap": {
@@ -251,17 +273,6 @@ def lying_safetensors() -> dict[str, bytes]:
         "four megabytes of lists": b'{"w":[' + b"[]," * 1_300_000 + b"[]]}",
         "truth values": {"w": {"dtype": "BOOL", "shape": [48], "data_offsets": [0, 48]}},
     }
-    found |= {name: safetensors_file(header, floats) for name, header in headers.items()}
-    lengths = {
-        "of exabytes": 2**62,
-        "of nothing": 0,
-        "of one": 1,
-        "of all": 2**64 - 1,
-        "too long by one": 113,
-    }
-    whole = safetensors_file({"w": good}, floats)
-    found |= {f"header {name}": struct.pack("<Q", length) + whole[8:] for name, length in lengths.items()}
-    return found | {"header of ten megabytes": safetensors_file(b"{" + b" " * 10_000_000 + b"}", floats)}
 
 
 def other_files() -> dict[str, bytes]:
