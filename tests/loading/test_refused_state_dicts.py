@@ -78,6 +78,21 @@ def test_feedforward_part_beside_the_attention_is_refused(tmp_path):
         (lambda names: {**names, "cls_two": torch.ones(WIDTH)}, "`cls_vector` and `cls_two`"),
         (lambda names: {**names, "pos_two": torch.ones(4, WIDTH)}, "`pos_embedding` and `pos_two`"),
         (lambda names: {**names, "embed2.weight": torch.ones(WIDTH, 8)}, "`to_tokens` and `embed2`"),
+        (
+            lambda names: {**names, "word_emb.weight": torch.ones(9, WIDTH)},
+            "`word_emb` and `to_tokens`",
+        ),
+        (
+            lambda names: {**names, "embedding.weight": torch.ones(WIDTH, WIDTH)},
+            "`embedding` [24, 24]",
+        ),
+        (
+            lambda names: (
+                {name: each for name, each in names.items() if name.startswith("encoder")}
+                | {"x.weight": torch.ones(3, WIDTH)}
+            ),
+            "`x`, which could be both",
+        ),
         (lambda names: {**names, "first.weight": torch.ones(FEATURES, 8)}, "`first` before `to_tokens`"),
         (lambda names: {**names, "c.weight": torch.ones(WIDTH, 5, 3)}, "`c`, a convolution"),
         (

@@ -15,7 +15,6 @@ import torch
 from clsight.errors import CheckpointError
 from clsight.loading.fitting import fit_weights
 from clsight.loading.options import Options
-from clsight.loading.peeling import peel
 from clsight.loading.plain_input import PlainInput, with_cls_at
 from clsight.loading.reconstruction import Plan, Reconstruction, tensor_of
 from clsight.loading.state_dict_groups import Shapes
@@ -23,6 +22,7 @@ from clsight.loading.state_dict_hints import library_step
 from clsight.loading.state_dict_layers import Tower, find_tower
 from clsight.loading.state_dict_maps import Parts
 from clsight.loading.state_dict_parts import find_parts, with_cls_row
+from clsight.loading.state_dict_prefix import weights_in
 from clsight.loading.state_dict_settings import Settings, picture_size, settle
 from clsight.loading.state_dict_words import assumed_words, inferred_words
 from clsight.loading.subject import ClsVector, Subject
@@ -51,7 +51,7 @@ def read_state_dict(path: Path, options: Options) -> Subject:
             stated.
     """
     file = read_tensors(path)
-    prefix, tensors = peel(file.tensors)
+    prefix, tensors = weights_in(file.tensors)
     root = "" if _has_name(tensors) else _NAMELESS
     tensors = {f"{root}{name}": tensor for name, tensor in tensors.items()}
     shapes = {

@@ -13,7 +13,8 @@ from clsight.loading.state_dict_layers import Tower, is_linear
 
 _HEAD: Final = re.compile(r"head|fc|classif|(^|[._])out|logit|pred|mlp|decod|pool|cls")
 _WORDS: Final = re.compile(r"emb|tok|word|vocab|wte|lookup")
-_INPUT: Final = re.compile(r"emb|input|in_|proj|patch|token|feature|stem")
+_INPUT: Final = re.compile(r"emb|input|in_|_in($|\.)|proj|patch|token|feature|stem")
+_TOKENS: Final = re.compile(r"tok|word|vocab|wte|lookup")
 _OTHER_IDS: Final = re.compile(r"type|seg|pos")
 Modules = Mapping[str, Shapes]
 
@@ -69,9 +70,7 @@ def set_maps(parts: Parts, modules: Modules, tower: Tower, file: str) -> None:
         _check_no_feedforward(maps, width, file)
     unclear = [name for name in maps if _is_unclear(name, maps[name], width)]
     if unclear:
-        refuse(
-            file, "maps that are an input or a head, or are called so", f"`{unclear[0]}` [{width}, {width}]"
-        )
+        refuse(file, "maps whose shapes or names tell input from head", f"`{unclear[0]}` [{width}, {width}]")
     heads = [name for name in maps if _is_head(name, maps[name], width, maps)]
     parts.head = heads[0] if len(heads) == 1 else None
     if len(heads) > 1:
@@ -80,24 +79,21 @@ def set_maps(parts: Parts, modules: Modules, tower: Tower, file: str) -> None:
     words = [name for name in inputs if _is_embedding(name, inputs[name], width)]
     named = [name for name in words if not _OTHER_IDS.search(name.lower())]
     parts.embedding = _only(named, "embedding of token ids", file)
-    into = _embedded_width(parts.embedding, maps)
-    linears = [
-        name
-        for name in inputs
-        if name not in words
-        and inputs[name]["weight"][0] == width
-        and into in (None, inputs[name]["weight"][1])
-    ]
-    parts.linear = None if into == width else _only(linears, "input layer", file)
-    _take_nameless_embedding(parts, inputs, width)
+    linears = [name for name in inputs if name not in words and inputs[name]["weight"][0] == width]
+    parts.linear = _only(linears, "input layer", file)
+    nameless = {name: each for name, each in inputs.items() if name not in words}
+    _take_nameless(parts, nameless, width, file)
     _check_input(parts, inputs, words, width, file)
+    _check_square_heads(parts, heads, maps, width, file)
 
 
 def _check_input(parts: Parts, inputs: Modules, words: list[str], width: int, file: str) -> None:
     """Refuse what stands before the layers in several steps whose order the names do not tell."""
-    into = _embedded_width(parts.embedding, inputs)
+    into = None if parts.embedding is None else inputs[parts.embedding]["weight"][1]
     if into is not None and into != width and parts.linear is None:
         refuse(file, f"an embedding of width {width}", f"`{parts.embedding}` of width {into}")
+    if parts.embedding and parts.linear and (into == width or inputs[parts.linear]["weight"][1] != into):
+        refuse(file, "one input layer", _list([parts.embedding, parts.linear]))
     if parts.convolution is not None and (parts.embedding or parts.linear):
         got = _list([parts.convolution, *(name for name in (parts.embedding, parts.linear) if name)])
         refuse(file, "one input layer", got)
@@ -114,8 +110,15 @@ def _check_input(parts: Parts, inputs: Modules, words: list[str], width: int, fi
         refuse(file, "an input of one linear map", f"`{before[0]}` before `{parts.linear}`")
 
 
-def _embedded_width(embedding: str | None, maps: Modules) -> int | None:
-    return None if embedding is None else maps[embedding]["weight"][1]
+def _check_square_heads(parts: Parts, heads: list[str], maps: Modules, width: int, file: str) -> None:
+    """Refuse a square map beside the head where there is no input: it could be that."""
+    if len(heads) < 2 or not parts.linear is parts.embedding is parts.convolution is None:
+        return
+    parents = [name.rpartition(".")[0] for name in heads]
+    for name, parent in zip(heads, parents, strict=True):
+        is_alone = not parent or parents.count(parent) == 1
+        if maps[name]["weight"] == (width, width) and is_alone and "pool" not in name.lower():
+            refuse(file, "names that tell an input from a head", f"`{name}`, which could be both")
 
 
 def _cuts_patches(tensors: Shapes, width: int) -> bool:
@@ -149,9 +152,11 @@ def _check_no_feedforward(maps: Modules, width: int, file: str) -> None:
 
 
 def _is_unclear(name: str, tensors: Shapes, width: int) -> bool:
+    """Tell whether a square map could be an input or a head, or a table of words as well as a linear map."""
     lower = name.lower()
-    hinted = any(hint.search(lower) for hint in (_HEAD, _WORDS, _INPUT))
-    return tensors["weight"] == (width, width) and not hinted
+    hinted = bool(_HEAD.search(lower)) != bool(_INPUT.search(lower) or _WORDS.search(lower))
+    both = "bias" not in tensors and "emb" in lower and not _TOKENS.search(lower)
+    return tensors["weight"] == (width, width) and (not hinted or both)
 
 
 def _feeds(tensors: Shapes, into: int, width: int) -> bool:
@@ -166,12 +171,22 @@ def _is_embedding(name: str, tensors: Shapes, width: int) -> bool:
     return "bias" not in tensors and is_table and bool(_WORDS.search(name.lower()))
 
 
-def _take_nameless_embedding(parts: Parts, inputs: Modules, width: int) -> None:
-    """Take a table `[rows, width]` of any name for an embedding, where there is no other input."""
-    tables = [name for name, each in inputs.items() if "bias" not in each and each["weight"][1] == width]
-    if len(tables) == 1 and parts.embedding is parts.linear is parts.convolution is None:
+def _take_nameless(parts: Parts, maps: Modules, width: int, file: str) -> None:
+    """Take a map `[rows, width]` without a bias, of a name that says nothing, for what is still missing."""
+    tables = [name for name, each in maps.items() if "bias" not in each and each["weight"][1] == width]
+    tables = [name for name in tables if name != parts.linear]
+    lacks_input = parts.embedding is parts.linear is parts.convolution is None
+    lacks_head = parts.head is None and "head" not in parts.assumed
+    if lacks_input and tables and (lacks_head or len(tables) > 1):
+        refuse(file, "names that tell an embedding from a head", f"`{tables[0]}`, which could be both")
+    if len(tables) != 1:
+        return
+    if lacks_input:
         parts.embedding = tables[0]
         parts.assumed["input"] = f"`{tables[0]}`, by its shape, is an embedding of token ids"
+    elif lacks_head:
+        parts.head = tables[0]
+        parts.assumed["head"] = f"`{tables[0]}`, by its shape, is the head"
 
 
 def _only(names: list[str], what: str, file: str) -> str | None:

@@ -8,6 +8,6 @@ def is_cls_name(name: str) -> bool:
 
 
 def is_position_name(name: str) -> bool:
-    """Tell whether a tensor is called after positions: `pos` anywhere in its name, or `pe` as its own."""
+    """Tell whether a tensor is called after positions: `pos` in its name, or `pe` as a part of it."""
     lower = name.lower()
-    return "pos" in lower or lower.rpartition(".")[2] == "pe"
+    return "pos" in lower or "pe" in lower.split(".")
