@@ -181,3 +181,9 @@ def test_ids_are_read_from_text_files(name, text, tmp_path):
     assert subject.read(str(tmp_path / name)).inputs.tolist() == [[3, 1, 4], [1, 5, 9]]
     np.save(tmp_path / "ids.npy", np.array([3, 1]))
     assert subject.read(tmp_path / "ids.npy").inputs.tolist() == [[3, 1]]
+
+
+@pytest.mark.parametrize("cls_index", [13, -14])
+def test_cls_index_beyond_the_sequence_is_refused(cls_index):
+    with pytest.raises(ClsightError, match="`cls_index`: expected a position from 0 to 12, but got"):
+        subject_of(randomize(FixedForum()), cls_index=cls_index)

@@ -233,3 +233,20 @@ def test_parts_keep_the_names_that_users_give_them(tmp_path):
     assert {name for name, _ in subject.module.named_parameters()} == names.keys() - {
         "plan.tensor.weight"
     } | {"plan.tensor.weight"}
+
+
+@pytest.mark.parametrize("cls_index", [0, 3, -1, -2])
+def test_cls_enters_where_the_caller_says(cls_index, tmp_path):
+    class Elsewhere(FixedForum):
+        def forward(self, x):
+            place = cls_index if cls_index >= 0 else x.shape[1] + 1 + cls_index
+            cls = self.cls_token.expand(len(x), -1, -1)
+            return self.transformer_encoder(torch.cat([x[:, :place], cls, x[:, place:]], dim=1))[:, cls_index]
+
+    module = Elsewhere()
+    subject = load(saved(module, tmp_path / "m.pt"), heads=HEADS, cls_index=cls_index)
+    prepared = subject.prepare(subject.examples)
+    own = clsight.capture(module, prepared.inputs, cls_index=cls_index)
+    record = clsight.capture(subject, subject.examples)
+    np.testing.assert_allclose(record.attends_to, own.attends_to, atol=CLOSE)
+    assert prepared.token_text[0, cls_index] == "[CLS]"

@@ -213,12 +213,20 @@ def with_cls_at(position: int | None, time: int, *, extra_keys: int = 0) -> Layo
         position: Where [CLS] comes to stand; negative from the end.
         time: Tokens of the input.
         extra_keys: Keys that attention adds behind the tokens.
+
+    Raises:
+        ClsightError: If the sequence has no such position.
     """
     texts: dict[int, str] = {}
     kinds: dict[int, TokenKind] = {}
     places = list(range(time))
     if position is not None:
         index = position if position >= 0 else time + 1 + position
+        if not 0 <= index <= time:
+            step = "Pass another cls_index (--cls-index), or a longer input"
+            raise ClsightError(
+                "cls_index", expected=f"a position from 0 to {time}", got=str(position), next_step=step
+            )
         places = [*range(index), *range(index + 1, time + 1)]
         texts[index], kinds[index] = "[CLS]", "cls"
     length = time + len(texts)
