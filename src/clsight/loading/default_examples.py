@@ -5,10 +5,10 @@ import numpy as np
 from clsight.preparation import Examples
 
 _SENTENCES = (
-    "The committee approved the plan after a long and careful debate.",
-    "I waited for an hour, but the train never came.",
-    "What a wonderful, funny and moving film!",
-    "The soup was cold and nobody apologized.",
+    "The committee approved the plan after a long debate.",
+    "I waited for an hour, but no train came.",
+    "What a wonderful film!",
+    "The soup was cold, but nobody apologized.",
     "Two children are throwing stones into the river near the old mill.",
     "Prices rose by 3.5 percent in March, less than most people had feared.",
 )

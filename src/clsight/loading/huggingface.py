@@ -89,7 +89,7 @@ def huggingface_subject(
         "class": type(found.module).__name__,
         "attention": found.attention,
         "missing": found.missing,
-        "unexpected": [name for name in found.unexpected if name.startswith(choice.tower)],
+        "unexpected": [name for name in found.unexpected if choice.is_mine(name, kind)],
         **({"chosen": choice.why} if choice.why else {}),
         **side.provenance,
     }

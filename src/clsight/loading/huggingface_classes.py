@@ -7,7 +7,11 @@ from typing import Any, Final, NoReturn
 from clsight.errors import CheckpointError, did_you_mean
 from clsight.loading.huggingface_weights import quiet, told
 
-_CLASSIFIERS: Final = ("ForSequenceClassification", "ForImageClassification")
+_CLASSIFIERS: Final = (
+    "ForSequenceClassification",
+    "ForImageClassification",
+    "ForImageClassificationWithTeacher",
+)
 _PARTS: Final = ("VisionModel", "TextModel", "EncoderModel")
 _TIMM: Final = frozenset({"timm_wrapper", "timm_backbone"})
 _STEP: Final = "Choose another with architecture='transformers:CLASS', or pass the module as factory="
@@ -27,11 +31,10 @@ class Choice:
     config: Any
     why: str = ""
 
-    @property
-    def tower(self) -> str:
-        """`vision` or `text` where the model is one of two towers, else ""."""
-        kind = self.config.model_type
-        return next((name for name in ("vision", "text") if kind.endswith(f"_{name}_model")), "")
+    def is_mine(self, name: str, whole: str) -> bool:
+        """Tell whether a tensor left over is this model's own, or of another tower of the `whole` kind."""
+        kind: str = self.config.model_type
+        return kind == whole or name.startswith(f"{kind.removeprefix(whole).removeprefix('_')}.")
 
 
 def choose(settings: dict[str, Any], file: Path, stated: str = "") -> Choice:
@@ -55,7 +58,7 @@ def choose(settings: dict[str, Any], file: Path, stated: str = "") -> Choice:
     if not isinstance(kind, str) or kind not in CONFIG_MAPPING or kind in _TIMM:
         step = (
             "Load it with architecture='timm:NAME'"
-            if kind in _TIMM
+            if isinstance(kind, str) and kind in _TIMM
             else did_you_mean(str(kind)[:40], _near(str(kind)))
         )
         _fail("model_type", "a kind of model that transformers has", repr(kind)[:80], step, file)

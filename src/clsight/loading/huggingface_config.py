@@ -60,6 +60,10 @@ _MOST: Final = (
 )
 """Parts of keys, and the largest number that a key with one of them may hold; the first that fits counts."""
 _MOST_OTHERWISE: Final = 2**31
+_AT_LEAST_ONE: Final = frozenset(
+    {"num_hidden_layers", "num_attention_heads", "hidden_size", "vocab_size"}
+    | {"n_layer", "n_layers", "n_head", "n_heads", "dim", "d_model", "image_size", "patch_size"}
+)
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -122,8 +126,9 @@ def _check_key(key: str, value: Any, file: Path) -> None:
 def _check_number(key: str, value: float, file: Path) -> None:
     low = key.lower()
     most = next((most for parts, most in _MOST if any(part in low for part in parts)), _MOST_OTHERWISE)
-    if not math.isfinite(value) or abs(value) > most:
-        _fail(key, f"a number up to {most:,}", f"{value!r}"[:80], f"Correct {file}")
+    least = 1 if key in _AT_LEAST_ONE else -most
+    if not math.isfinite(value) or not least <= value <= most:
+        _fail(key, f"a number from {least:,} to {most:,}", f"{value!r}"[:80], f"Correct {file}")
 
 
 def _described(config: dict[str, Any]) -> dict[str, Any]:

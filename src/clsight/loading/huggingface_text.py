@@ -24,6 +24,7 @@ _PROBES: Final = ("a", "one two three", "a longer sentence, with two parts, and 
 _NO_TOKENIZER: Final = "No tokenizer beside the model: it takes token ids, and [CLS] is taken to be the first"
 _CUT: Final = "Text of more than {} tokens is cut to its first {}, special tokens counted"
 _NO_CLS: Final = "The tokenizer puts no [CLS] into a sentence"
+_AT_END_CLASSES: Final = ("CLIPText", "CLIPSegText", "XCLIPText", "GroupViTText")
 _AT_END: Final = "The answer is read off the end-of-text token, at another position in each sentence"
 
 
@@ -75,7 +76,7 @@ def text_side(
         pad_id=_pad_id(module, found),
         lowercase=lowercase,
     )
-    at_end = "CLIPText" in type(module).__name__
+    at_end = type(module).__name__.startswith(_AT_END_CLASSES)
     cls_id = None if at_end or not found.cls_token else found.tokenizer.token_to_id(found.cls_token)
     position = _position(cut, cls_id)
     said: dict[str, Any] = {"examples": "clsight's own sentences"}
@@ -97,7 +98,7 @@ class TextPreparation:
         module: A transformers model.
         cut: Cuts sentences into tokens.
         position: Of [CLS]; None without.
-        at_end: Whether the last token of each sample stands for [CLS].
+        at_end: Whether the end-of-text token of each sample stands for [CLS].
     """
 
     def __init__(
@@ -118,7 +119,7 @@ class TextPreparation:
         }
         if tokens.types.max() < self._types:
             inputs["token_type_ids"] = torch.from_numpy(tokens.types).to(device)
-        ends = tokens.mask.sum(axis=1) - 1 if self._at_end else None
+        ends = self._ends(tokens) if self._at_end else None
         return Prepared(
             inputs=inputs,
             token_mask=tokens.mask,
@@ -129,6 +130,12 @@ class TextPreparation:
             label=None if examples.labels is None else examples.labels.astype(np.int64),
             cls_index=ends,
         )
+
+    def _ends(self, tokens: TextTokens) -> Array:
+        """Return where CLIP reads its answer: at the end-of-text token; by old settings, the largest id."""
+        end = self._module.config.eos_token_id  # type: ignore[union-attr]
+        found: Array = (tokens.ids if end == 2 else tokens.ids == end).argmax(axis=1)
+        return found
 
     def _kinds(self, tokens: TextTokens, ends: Array | None) -> Array:
         kinds = np.full(tokens.ids.shape, "word", dtype=_TEXT)

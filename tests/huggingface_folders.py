@@ -9,7 +9,10 @@ from clsight.loading.default_examples import sentences
 from encoder_builders import declare_torchvision_operators, randomize
 
 SIZES = dict(hidden_size=24, num_hidden_layers=2, num_attention_heads=3, intermediate_size=40)
-SPECIAL = {"bert": ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"], "roberta": ["<s>", "<pad>", "</s>", "<unk>"]}
+SPECIAL = {
+    "bert": ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"],
+    "roberta": ["<s>", "<pad>", "</s>", "<unk>"],
+}
 TEXT = dict(vocab_size=300, max_position_embeddings=64, pad_token_id=0, **SIZES)
 PICTURE = dict(image_size=[32, 48], patch_size=8, num_labels=5, **SIZES)
 SQUARE = {**PICTURE, "image_size": 32}
@@ -20,6 +23,7 @@ MODERN_HEAD = dict(num_labels=3, classifier_pooling="cls", **MODERN)
 DISTIL = dict(vocab_size=300, max_position_embeddings=64, dim=24, n_layers=2, n_heads=3, hidden_dim=40)
 ELECTRA = dict(embedding_size=16, **TEXT)
 CLIP_TEXT = {**TEXT, "pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2}
+ADDED = {"__type": "AddedToken", "content": "[SEP]", "lstrip": False, "normalized": False, "special": True}
 
 TEXT_FAMILIES = {
     "bert": ("BertModel", "BertConfig", TEXT, "bert"),
@@ -53,6 +57,7 @@ PICTURE_FAMILIES = {
     "vit head": ("ViTForImageClassification", "ViTConfig", PICTURE),
     "deit": ("DeiTModel", "DeiTConfig", PICTURE),
     "deit head": ("DeiTForImageClassification", "DeiTConfig", SQUARE),
+    "deit teacher head": ("DeiTForImageClassificationWithTeacher", "DeiTConfig", SQUARE),
     "dinov2": ("Dinov2Model", "Dinov2Config", SQUARE),
     "dinov2 head": ("Dinov2ForImageClassification", "Dinov2Config", SQUARE),
     "dinov2 registers": ("Dinov2WithRegistersModel", "Dinov2WithRegistersConfig", SQUARE),
@@ -88,7 +93,7 @@ def save_text_model(folder, model, config, options, tokenizer):
 
 
 def save_tokenizer(folder, kind):
-    """Write `tokenizer.json` and `tokenizer_config.json` of a kind in `TOKENIZERS`, and return the tokenizer."""
+    """Write the tokenizer files of a kind in `TOKENIZERS`, and return the tokenizer."""
     tokenizer, roles = TOKENIZERS[kind]()
     tokenizer.save(str(folder / "tokenizer.json"))
     (folder / "tokenizer_config.json").write_text(json.dumps({**roles, "model_max_length": 10**30}))
@@ -143,7 +148,7 @@ def with_bert_template(tokenizer):
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=list(ids.items())
     )
-    return tokenizer, {"cls_token": "[CLS]", "sep_token": {"content": "[SEP]"}, "pad_token": "[PAD]"}
+    return tokenizer, {"cls_token": "[CLS]", "sep_token": ADDED, "pad_token": "[PAD]"}
 
 
 TOKENIZERS = {"bert": word_pieces, "roberta": byte_pairs, "modern": modern, "pieces": pieces}

@@ -1,0 +1,94 @@
+"""From strings, paths and arrays to examples."""
+
+import numpy as np
+import pytest
+
+from clsight.errors import ClsightError
+from clsight.loading import Examples
+from clsight.loading.raw_data import read_pictures, read_series, read_text
+
+TEXT = np.dtypes.StringDType()
+
+
+@pytest.mark.parametrize(
+    ("raw", "shape"),
+    [
+        ("one", (1,)),
+        (["one", "two"], (2,)),
+        (["one", "two", "three"], (3,)),
+        (("one", "two"), (1, 2)),
+        ([("one", "two"), ("three", "four"), ["five", "six"]], (3, 2)),
+        (np.array(["one", "two"]), (2,)),
+        (np.array([["one", "two"]], dtype=TEXT), (1, 2)),
+    ],
+)
+def test_text_is_sentences_or_pairs(raw, shape):
+    examples = read_text(raw)
+    assert examples.inputs.shape == shape
+    assert examples.inputs.dtype == TEXT
+    assert examples.inputs.ravel()[0] == "one"
+
+
+@pytest.mark.parametrize("raw", [[], 3, None, [1], ["one", ("two", "three")], np.zeros(3), b"one", {"a": 1}])
+def test_what_is_no_text_is_refused(raw):
+    with pytest.raises(ClsightError, match="sentences"):
+        read_text(raw)
+
+
+def test_the_message_for_mixed_text_says_what_is_mixed():
+    with pytest.raises(ClsightError) as refusal:
+        read_text(["one", ("two", "three")])
+    assert str(refusal.value) == (
+        "`sentences`: expected strings alone, or pairs of strings alone, but got a str and pairs. "
+        "Change the input."
+    )
+
+
+def test_series_are_arrays_or_files(tmp_path):
+    made = np.arange(12.0).reshape(4, 3)
+    np.save(tmp_path / "one.npy", made)
+    (tmp_path / "one.csv").write_text("a,b,c\n" + "\n".join(",".join(map(str, row)) for row in made))
+    (tmp_path / "bare.csv").write_text("\n".join(",".join(map(str, row)) for row in made) + "\n\n")
+    for raw in (made, made[None], tmp_path / "one.npy", str(tmp_path / "one.csv"), tmp_path / "bare.csv"):
+        np.testing.assert_array_equal(read_series(raw).inputs, made[None])
+    several = read_series([made, tmp_path / "one.csv"]).inputs
+    assert several.shape == (2, 4, 3)
+
+
+@pytest.mark.parametrize(
+    "raw", [[], 3, np.zeros(3), np.zeros((2, 3), dtype=bool), [np.zeros((2, 3)), np.zeros((3, 3))]]
+)
+def test_what_is_no_series_is_refused(raw):
+    with pytest.raises(ClsightError, match="series"):
+        read_series(raw)
+
+
+@pytest.mark.parametrize("content", ["a,b\n1,x\n", "1,2\n3\n", "", "\0"])
+def test_a_table_that_is_not_all_numbers_is_refused(tmp_path, content):
+    file = tmp_path / "broken.csv"
+    file.write_text(content)
+    with pytest.raises(ClsightError):
+        read_series(file)
+
+
+def test_an_array_file_with_objects_is_not_unpickled(tmp_path):
+    file = tmp_path / "objects.npy"
+    np.save(file, np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    with pytest.raises(ClsightError, match=r"numbers as \.npy or \.csv"):
+        read_series(file)
+
+
+def test_pictures_of_one_size_are_stacked():
+    gray, color = np.zeros((4, 5), dtype=np.uint8), np.full((4, 5, 3), 7, dtype=np.uint8)
+    assert read_pictures([gray, color]).inputs.shape == (2, 4, 5, 3)
+    with pytest.raises(ClsightError, match="one height and width"):
+        read_pictures([gray, color[:3]])
+
+
+def test_text_may_be_flat_and_numbers_may_not():
+    flat = np.array(["one", "two"], dtype=TEXT)
+    assert len(Examples(flat)) == 2
+    assert Examples(flat)[1].inputs.tolist() == ["two"]
+    for wrong in (np.array("one", dtype=TEXT), np.zeros(3), np.array(["one"])):
+        with pytest.raises(ClsightError, match="NumPy array"):
+            Examples(wrong)
