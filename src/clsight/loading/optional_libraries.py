@@ -43,11 +43,12 @@ def hidden_if_broken(package: str) -> Iterator[None]:
     Python's own way: `sys.modules[package] = None`. It holds for all threads, in which the package does not
     import either.
     """
-    if package in sys.modules or find_spec(package) is None:
+    if package in sys.modules:
         yield
         return
     try:
-        import_module(package)
+        if find_spec(package) is not None:
+            import_module(package)
     except (ImportError, RuntimeError, AttributeError, OSError):
         sys.modules[package] = None  # type: ignore[assignment]
         try:
