@@ -21,7 +21,7 @@ from clsight.loading.vision_transformer import Geometry, VisionTransformer
 from doctor.forum_classifier import ClassificationTransformer
 from encoder_builders import declare_torchvision_operators, randomize, timm
 from hostile_containers import lying_archives, other_files
-from loading.huggingface_folders import PICTURE_FAMILIES, TEXT_FAMILIES, save_model, save_text_model
+from huggingface_folders import PICTURE_FAMILIES, TEXT_FAMILIES, save_model, save_text_model
 from loading.test_open_clip_models import MODEL as OPEN_CLIP
 from loading.test_open_clip_models import folder_with as save_open_clip
 from loading.timm_files import SMALL
@@ -61,7 +61,7 @@ def outcome(row: Row, folder: Path) -> tuple[bool, str]:
     assert float(record["attention_error"].max()) < 1e-5
     kinds = ", ".join(subject.token_kinds)
     sizes = record.sizes
-    told = f"{sizes['layer']} layers, {sizes['head']} heads, {sizes['token']} tokens ({kinds})"
+    told = f"{sizes['layer']} layers, {sizes['head']} heads; tokens: {kinds}"
     if subject.provenance.get("forward") == "reconstructed":
         told += "; reconstructed forward"
     return True, f"{told}; {subject.provenance['examples']}" if "examples" in subject.provenance else told

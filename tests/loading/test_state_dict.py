@@ -150,9 +150,16 @@ def test_sentence_names_what_is_inferred_and_assumed(tmp_path):
     )
 
 
+def test_record_says_that_the_forward_is_reconstructed(tmp_path):
+    subject = load(saved(Series(), tmp_path / "m.pt"), heads=HEADS)
+    [note] = clsight.capture(subject, subject.examples).attrs["notes"]
+    assert note.startswith("Reconstructed forward: the file holds weights alone")
+
+
 def test_models_with_a_known_forward_have_no_such_sentence():
     subject = load(clsight.sample_models_dir() / "digits-learned")
     assert reconstruction_sentence(subject.provenance) == ""
+    assert clsight.capture(subject, subject.examples[:1]).attrs["notes"] == []
 
 
 def test_class_of_the_thread_has_no_cls_in_its_file(tmp_path):

@@ -20,6 +20,10 @@ from clsight.hooks.recorder import Recorder, TokenMask
 if TYPE_CHECKING:
     from clsight.loading import Examples, Prepared, Subject
 
+_RECONSTRUCTED = (
+    "Reconstructed forward: the file holds weights alone, and what is computed with them is assumed"
+)
+
 
 def capture(
     module_or_subject: "nn.Module | Subject",
@@ -109,6 +113,8 @@ def _capture_subject(
         **options,
     )
     record = _record_call(recorder, prepared.inputs, eval_mode=eval_mode)
+    if subject.provenance.get("forward") == "reconstructed":
+        record.attrs["notes"] = [_RECONSTRUCTED, *record.attrs["notes"]]
     if "class" in record.dims and len(subject.classes) == record.sizes["class"]:
         names = np.array(subject.classes, dtype=np.dtypes.StringDType())
         record = record.assign_coords(class_name=("class", names))
