@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from torch import nn
+
+from clsight.errors import CheckpointError, did_you_mean
 
 Norm = Literal["pre", "post"]
 Activation = Literal["relu", "gelu"]
@@ -22,6 +24,9 @@ class Options:
         activation: Of the feed-forward part, for a bare state dict.
         cls_index: Position of [CLS] in the sequence that the encoder sees.
         factory: What makes the user's own module: called without arguments, or the module itself.
+
+    Raises:
+        CheckpointError: If a value is none of the choices, or no whole number.
     """
 
     architecture: str | None = None
@@ -30,6 +35,16 @@ class Options:
     activation: Activation | None = None
     cls_index: int | None = None
     factory: Callable[[], nn.Module] | nn.Module | None = None
+
+    def __post_init__(self) -> None:
+        for name, value, kind in (("norm", self.norm, Norm), ("activation", self.activation, Activation)):
+            if value is not None and value not in get_args(kind):
+                expected, step = " or ".join(get_args(kind)), did_you_mean(str(value), get_args(kind))
+                raise CheckpointError(name, expected=expected, got=repr(value), next_step=step)
+        for name, number in (("heads", self.heads), ("cls_index", self.cls_index)):
+            if number is not None and (isinstance(number, bool) or not isinstance(number, int)):
+                step = "Pass an int, or leave it out"
+                raise CheckpointError(name, expected="a whole number", got=repr(number), next_step=step)
 
     def stated(self) -> dict[str, Any]:
         """Return what was stated, by name."""
