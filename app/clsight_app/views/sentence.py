@@ -15,7 +15,7 @@ def cls_sentence(record: xr.Dataset) -> str:
     Args:
         record: A record; its first example is told.
     """
-    return f"{_to_itself(record)}; {_from_others(record)}{_focus(record)}."
+    return f"{_not_cls(record)}{_to_itself(record)}; {_from_others(record)}{_focus(record)}."
 
 
 def uniform_share(record: xr.Dataset) -> float:
@@ -37,6 +37,15 @@ def self_check(record: xr.Dataset) -> str:
     return (
         f"Self-check: the weights shown give the model's own attention output back, to within {largest:.0e}."
     )
+
+
+def _not_cls(record: xr.Dataset) -> str:
+    """Return a sentence, with a space behind it, where an ordinary token stands in the place of CLS."""
+    position = np.ravel(record.attrs.get("cls_index", 0))[0]
+    token = record.isel(sample=0, token=int(position))
+    if "token_kind" not in token.coords or str(token["token_kind"].values) == "cls":
+        return ""
+    return f"An ordinary token, {token['token_text'].values}, is looked at in place of CLS. "
 
 
 def _to_itself(record: xr.Dataset) -> str:

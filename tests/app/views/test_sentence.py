@@ -52,3 +52,13 @@ def test_self_check_tells_the_reason_when_it_was_not_made():
     record["attention_error"][:] = np.nan
     record.attrs["absent"] = {"attention_error": "dropout is active"}
     assert self_check(record) == "Self-check: not made (dropout is active)."
+
+
+def test_sentence_says_when_no_cls_stands_in_its_place():
+    record, _, _ = one_example(patch_record(), 0)
+    kinds = record["token_kind"].where(record["token_kind"] != "cls", "patch")
+    changed = record.assign_coords(token_kind=kinds)
+    text = str(record["token_text"].values[0, 0])
+    assert cls_sentence(changed) == (
+        f"An ordinary token, {text}, is looked at in place of CLS. {cls_sentence(record)}"
+    )
