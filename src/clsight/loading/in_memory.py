@@ -44,14 +44,7 @@ def subject_of(
         ('step',)
     """
     module.eval()
-    shown, label = examples, "the caller's own"
-    if examples is not None:
-        taken = input_like(module, examples)
-    elif (found := find_input(module)) is not None:
-        taken = found
-        shown, label = found.examples()
-    else:
-        taken, label = PlainInput(takes="series", features=_width(module)), _NOTHING_FITS
+    taken, shown, label = _taken(module, examples)
     preparation = _Preparation(module, taken, cls_index)
     return Subject(
         module=module,
@@ -68,6 +61,16 @@ def subject_of(
         cls_vector=_cls_vector(module),
         reading=taken.read,
     )
+
+
+def _taken(module: nn.Module, examples: Examples | None) -> tuple[PlainInput, Examples | None, str]:
+    """Return what a module takes, examples to show it on, and where they are from."""
+    if examples is not None:
+        return input_like(module, examples), examples, "the caller's own"
+    found = find_input(module)
+    if found is None:
+        return PlainInput(takes="series", features=_width(module)), None, _NOTHING_FITS
+    return found, *found.examples()
 
 
 class _Preparation:

@@ -82,14 +82,29 @@ def read_state_dict(path: Path, options: Options) -> Subject:
         "format": "state dict",
         "sha256": file.sha256,
         "torch": torch.__version__,
-        "forward": "reconstructed",
-        "inferred": inferred_words(plan, taken, settings, shapes),
-        "assumed": assumed_words(plan, taken, settings, cls_index=options.cls_index) | notes,
+        **_told(plan, taken, settings, shapes, cls_index=options.cls_index, notes=notes),
         **report,
         "set_aside": tower.set_aside,
         "prefix": prefix,
     }
     return subject
+
+
+def _told(
+    plan: Plan,
+    taken: PlainInput,
+    settings: Settings,
+    shapes: Shapes,
+    *,
+    cls_index: int | None,
+    notes: dict[str, str],
+) -> dict[str, Any]:
+    """Return what provenance says of a reconstructed forward pass."""
+    return {
+        "forward": "reconstructed",
+        "inferred": inferred_words(plan, taken, settings, shapes),
+        "assumed": assumed_words(plan, taken, settings, cls_index=cls_index) | notes,
+    }
 
 
 def _of_a_library(error: CheckpointError, names: Collection[str], path: Path) -> CheckpointError:
