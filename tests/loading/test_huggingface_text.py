@@ -168,6 +168,25 @@ def test_a_tokenizer_without_cls_leaves_the_position_open(tmp_path):
     assert clsight.capture(subject, "the plan", cls_index=0).sizes["sample"] == 1
 
 
+def test_a_cls_behind_the_sentence_is_found_in_each(tmp_path):
+    options = dict(vocab_size=300, d_model=24, n_layer=2, n_head=3, d_inner=40)
+    save_text_model(tmp_path, "XLNetModel", "XLNetConfig", options, "bert")
+    file = tmp_path / "tokenizer.json"
+    tokenizer = json.loads(file.read_text())
+    for form in ("single", "pair"):
+        template = tokenizer["post_processor"][form]
+        template.append(template.pop(0))
+    file.write_text(json.dumps(tokenizer))
+    subject = clsight.load(tmp_path)
+    assert (subject.cls_index, subject.token_kinds[-1]) == (None, "cls")
+    record = clsight.capture(subject, ["the plan [CLS] was cold", "a train"])
+    assert [kinds.tolist().index("cls") for kinds in record.token_kind.values] == record.attrs["cls_index"]
+    assert (record.token_mask.sum("token") - 1).values.tolist() == record.attrs["cls_index"]
+    assert float(record.attention_error.max()) < 1e-5
+    stated = clsight.load(tmp_path, cls_index=0)
+    assert clsight.capture(stated, ["the plan", "a train"]).attrs["cls_index"] == 0
+
+
 @pytest.mark.parametrize("end", [2, 3])
 def test_the_text_tower_of_clip_reads_its_answer_off_a_position_of_each_sentence(tmp_path, end):
     module = save_model(tmp_path, "CLIPTextModel", "CLIPTextConfig", {**CLIP_TEXT, "eos_token_id": end})

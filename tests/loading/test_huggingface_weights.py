@@ -182,3 +182,15 @@ def test_an_adapter_is_refused_with_the_way_out(tmp_path):
         f"`{tmp_path}`: expected a whole model, but got a PEFT adapter, whose base model lies elsewhere. "
         "Merge them: model.merge_and_unload().save_pretrained('merged') in Python."
     )
+
+
+def test_a_snapshot_in_the_cache_of_a_hub_is_a_folder(tmp_path):
+    """Its files are links into the blobs beside it, by their checksums."""
+    snapshot, blobs = tmp_path / "snapshots" / "0a1b", tmp_path / "blobs"
+    snapshot.mkdir(parents=True)
+    blobs.mkdir()
+    save_text_model(snapshot, *TEXT_FAMILIES["bert"])
+    for number, file in enumerate(sorted(snapshot.iterdir())):
+        file.rename(blobs / str(number))
+        file.symlink_to(f"../../blobs/{number}")
+    assert clsight.load(snapshot).cls_index == 0

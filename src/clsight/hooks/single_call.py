@@ -9,7 +9,7 @@ import torch
 import xarray as xr
 from torch import Tensor, nn
 
-from clsight.errors import CaptureError
+from clsight.errors import CaptureError, ClsightError
 from clsight.hooks.assembly import TokenMap
 from clsight.hooks.calls import Inputs, call_module, check_inputs
 from clsight.hooks.forward import ClsIndex
@@ -123,10 +123,9 @@ def _capture_subject(
 
 def _position(subject: "Subject", prepared: "Prepared") -> ClsIndex:
     """Return where CLS stands, for all samples or for each."""
-    if prepared.cls_index is not None:
-        positions: list[int] = prepared.cls_index.tolist()
-        return positions
-    if subject.cls_index is None:
+    if subject.cls_index is not None:
+        return subject.cls_index
+    if prepared.cls_index is None:
         raise CaptureError(
             subject.name,
             expected="a model with a CLS position",
@@ -134,7 +133,8 @@ def _position(subject: "Subject", prepared: "Prepared") -> ClsIndex:
             where=str(subject.provenance.get("cls", "")),
             next_step="Pass cls_index= to look at an ordinary token as if it were CLS",
         )
-    return subject.cls_index
+    positions: list[int] = prepared.cls_index.tolist()
+    return positions
 
 
 def _record_call(recorder: Recorder, inputs: Any, *, eval_mode: bool) -> xr.Dataset:
@@ -144,7 +144,9 @@ def _record_call(recorder: Recorder, inputs: Any, *, eval_mode: bool) -> xr.Data
     with recorder, _mode(recorder.module, eval_mode=eval_mode), gradients:  # the recorder holds the lock
         try:
             call_module(recorder.module, inputs)
-        except (RuntimeError, ValueError, TypeError, IndexError, KeyError, AssertionError) as error:
+        except ClsightError:
+            raise
+        except Exception as error:
             reason = " ".join(str(error).split())
             raise CaptureError(
                 where_raised(error, recorder.module) or type(recorder.module).__name__,

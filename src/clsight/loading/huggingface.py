@@ -71,21 +71,15 @@ def huggingface_subject(
             got="a PEFT adapter, whose base model lies elsewhere",
             next_step="Merge them: model.merge_and_unload().save_pretrained('merged') in Python",
         )
-    with needing("transformers", extra="huggingface"), hidden_if_broken("torchvision"):
-        import transformers
-
-        settings = read_config(folder)
-        choice = choose(settings, folder / CONFIG_FILE, (options.architecture or "").removeprefix(_STATED))
+    choice, kind = _chosen(folder, options)
     file = read_weights(folder)
     found = fitted(choice.model_class, choice.config, file, folder, **_without_pooler(choice, file.tensors))
-    kind = str(settings.get("model_type"))
     side = _side(found.module, folder, kind=kind, longest=longest, lowercase=lowercase)
     provenance = {
         "path": str(folder),
         "format": f"{form}, {file.kind}",
         "sha256": file.sha256,
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
+        **_versions(),
         "class": type(found.module).__name__,
         "attention": found.attention,
         "missing": found.missing,
@@ -108,6 +102,22 @@ def huggingface_subject(
         cls_vector=side.cls_vector,
         reading=side.reading,
     )
+
+
+def _chosen(folder: Path, options: Options) -> tuple[Choice, str]:
+    """Return the class of a folder's model, and its kind; here transformers is imported."""
+    with needing("transformers", extra="huggingface"), hidden_if_broken("torchvision"):
+        import transformers  # noqa: F401
+
+        settings = read_config(folder)
+        stated = (options.architecture or "").removeprefix(_STATED)
+        return choose(settings, folder / CONFIG_FILE, stated), str(settings.get("model_type"))
+
+
+def _versions() -> dict[str, str]:
+    import transformers
+
+    return {"torch": torch.__version__, "transformers": transformers.__version__}
 
 
 def _side(module: Any, folder: Path, *, kind: str, longest: int | None, lowercase: bool) -> Side:

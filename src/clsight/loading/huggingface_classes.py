@@ -13,6 +13,7 @@ _CLASSIFIERS: Final = (
     "ForImageClassificationWithTeacher",
 )
 _PARTS: Final = ("VisionModel", "TextModel", "EncoderModel")
+_SEES_ALL: Final = frozenset({"xlnet"})  # written for text from left to right, but its tokens see each other
 _TIMM: Final = frozenset({"timm_wrapper", "timm_backbone"})
 _STEP: Final = "Choose another with architecture='transformers:CLASS', or pass the module as factory="
 
@@ -135,7 +136,7 @@ def _is_decoder(kind: str, named: str) -> bool:
     from transformers.models.auto import modeling_auto as auto
 
     causal, masked = auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES
-    return named.endswith("ForCausalLM") or (kind in causal and kind not in masked)
+    return named.endswith("ForCausalLM") or (kind in causal and kind not in {*masked, *_SEES_ALL})
 
 
 def _has_towers(config: Any) -> bool:

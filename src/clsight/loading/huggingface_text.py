@@ -25,6 +25,7 @@ _NO_TOKENIZER: Final = "No tokenizer beside the model: it takes token ids, and [
 _CUT: Final = "Text of more than {} tokens is cut to its first {}, special tokens counted"
 _NO_CLS: Final = "The tokenizer puts no [CLS] into a sentence"
 _AT_END_CLASSES: Final = ("CLIPText", "CLIPSegText", "XCLIPText", "GroupViTText")
+_MOVING: Final = "[CLS] stands at another position in each sentence"
 _AT_END: Final = "The answer is read off the end-of-text token, at another position in each sentence"
 
 
@@ -76,18 +77,24 @@ def text_side(
         pad_id=_pad_id(module, found),
         lowercase=lowercase,
     )
-    at_end = type(module).__name__.startswith(_AT_END_CLASSES)
-    cls_id = None if at_end or not found.cls_token else found.tokenizer.token_to_id(found.cls_token)
-    position = _position(cut, cls_id)
     said: dict[str, Any] = {"examples": "clsight's own sentences"}
     if limits:
         said["truncation"] = _CUT.format(min(limits), min(limits))
-    if at_end:
+    if type(module).__name__.startswith(_AT_END_CLASSES):
         said["cls"] = _AT_END
-    elif position is None:
+        moving = TextPreparation(module, cut, None, moving=_end_of_text(module))
+        return Side("text", read_text, moving, sentences(), None, None, said)
+    cls_id = found.tokenizer.token_to_id(found.cls_token) if found.cls_token else None
+    positions = _positions(cut, cls_id)
+    if len(positions) > 1:
+        said["cls"] = _MOVING
+        moving = TextPreparation(module, cut, None, moving=_place_of(cls_id))
+        return Side("text", read_text, moving, sentences(), None, None, said)
+    position = next(iter(positions), None)
+    if position is None:
         said["cls"] = _NO_CLS
     row = None if position is None or cls_id is None else ClsVector(_embedding(module).weight, row=cls_id)
-    preparation = TextPreparation(module, cut, position, at_end=at_end)
+    preparation = TextPreparation(module, cut, position)
     return Side("text", read_text, preparation, sentences(), position, row, said)
 
 
@@ -98,13 +105,18 @@ class TextPreparation:
         module: A transformers model.
         cut: Cuts sentences into tokens.
         position: Of [CLS]; None without.
-        at_end: Whether the end-of-text token of each sample stands for [CLS].
+        moving: Where the answer is read off in each sample, where that differs: [sample].
     """
 
     def __init__(
-        self, module: nn.Module, cut: SentenceTokenizer, position: int | None, *, at_end: bool = False
+        self,
+        module: nn.Module,
+        cut: SentenceTokenizer,
+        position: int | None,
+        *,
+        moving: Callable[[TextTokens], Array] | None = None,
     ) -> None:
-        self._module, self._cut, self._position, self._at_end = module, cut, position, at_end
+        self._module, self._cut, self._position, self._moving = module, cut, position, moving
         config = getattr(module, "config", None)
         accepted = inspect.signature(module.forward).parameters
         self._types = (getattr(config, "type_vocab_size", 0) or 0) if "token_type_ids" in accepted else 0
@@ -119,44 +131,61 @@ class TextPreparation:
         }
         if tokens.types.max() < self._types:
             inputs["token_type_ids"] = torch.from_numpy(tokens.types).to(device)
-        ends = self._ends(tokens) if self._at_end else None
+        places = self._moving(tokens) if self._moving else None
         return Prepared(
             inputs=inputs,
             token_mask=tokens.mask,
             token_text=tokens.text,
-            token_kind=self._kinds(tokens, ends),
+            token_kind=self._kinds(tokens, places),
             row=None,
             column=None,
             label=None if examples.labels is None else examples.labels.astype(np.int64),
-            cls_index=ends,
+            cls_index=places,
         )
 
-    def _ends(self, tokens: TextTokens) -> Array:
-        """Return where CLIP reads its answer: at the end-of-text token; by old settings, the largest id."""
-        end = self._module.config.eos_token_id  # type: ignore[union-attr]
-        found: Array = (tokens.ids if end == 2 else tokens.ids == end).argmax(axis=1)
-        return found
-
-    def _kinds(self, tokens: TextTokens, ends: Array | None) -> Array:
+    def _kinds(self, tokens: TextTokens, places: Array | None) -> Array:
         kinds = np.full(tokens.ids.shape, "word", dtype=_TEXT)
         kinds[tokens.special] = "special"
         kinds[~tokens.mask] = "pad"
-        if ends is not None:
-            kinds[np.arange(len(kinds)), ends] = "cls"
+        if places is not None:
+            kinds[np.arange(len(kinds)), places] = "cls"
         elif self._position is not None:
             kinds[:, self._position] = "cls"
         return kinds
 
 
-def _position(cut: SentenceTokenizer, cls_id: int | None) -> int | None:
-    """Return where the tokenizer puts [CLS]: at one place in sentences of any length, or None."""
+def _positions(cut: SentenceTokenizer, cls_id: int | None) -> set[int]:
+    """Return where the tokenizer puts [CLS] in sentences of different length; nothing if it puts none."""
     if cls_id is None:
-        return None
-    found = set()
-    for probe in _PROBES:
-        ids = cut(read_text(probe)).ids[0].tolist()
-        found.add(ids.index(cls_id) if cls_id in ids else None)
-    return found.pop() if len(found) == 1 else None
+        return set()
+    found = [cut(read_text(probe)) for probe in _PROBES]
+    if not all((tokens.special & (tokens.ids == cls_id)).any() for tokens in found):
+        return set()
+    return {int(_place_of(cls_id)(tokens)[0]) for tokens in found}
+
+
+def _place_of(cls_id: int | None) -> Callable[[TextTokens], Array]:
+    """Return the function that finds the [CLS] which the tokenizer put in, [sample]."""
+
+    def place(tokens: TextTokens) -> Array:
+        found: Array = (tokens.special & (tokens.ids == cls_id)).argmax(axis=1)
+        return found
+
+    return place
+
+
+def _end_of_text(module: Any) -> Callable[[TextTokens], Array]:
+    """Return the function that finds where CLIP reads its answer, [sample].
+
+    That is the end-of-text token; by old settings, the largest id.
+    """
+    end = module.config.eos_token_id
+
+    def place(tokens: TextTokens) -> Array:
+        found: Array = (tokens.ids if end == 2 else tokens.ids == end).argmax(axis=1)
+        return found
+
+    return place
 
 
 def _embedding(module: Any) -> Any:

@@ -153,12 +153,6 @@ def _special(tokenizer: Any, settings: dict[str, Any], role: str, likely: tuple[
     return next((one for one in candidates if tokenizer.token_to_id(one) is not None), "")
 
 
-def token_at_front(tokenizer: Any) -> str:
-    """Return the token that the tokenizer itself puts before every sentence; "" without."""
-    cut = tokenizer.encode("a")
-    return cut.tokens[0] if cut.special_tokens_mask[:1] == [1] else ""
-
-
 def _fail(
     subject: Path, expected: str, got: str, next_step: str, error: BaseException | None = None
 ) -> NoReturn:
