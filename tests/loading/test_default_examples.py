@@ -24,3 +24,11 @@ def test_series_have_the_size_and_differ():
     assert made.dtype == np.float32
     assert len({one.tobytes() for one in made}) == len(made)
     np.testing.assert_array_equal(made, series(7, 2).inputs)
+
+
+def test_pictures_hold_a_shape_on_a_gradient():
+    """Along the gradient's even axis, all pixels outside the shape are alike."""
+    for number, picture in enumerate(pictures(40, 50).inputs):
+        lines = picture if number % 2 else picture.swapaxes(0, 1)
+        assert all((lines[edge] == lines[edge][0]).all() for edge in (0, -1))
+        assert any((line != line[0]).any() for line in lines)

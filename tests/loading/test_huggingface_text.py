@@ -120,6 +120,13 @@ def test_long_text_is_cut_to_what_the_model_has_positions_for(small, family, mos
     assert float(clsight.capture(subject, "the plan " * 100).attention_error.max()) < 1e-5
 
 
+def test_a_tokenizer_of_another_model_is_told(tmp_path):
+    model, config, options, _ = TEXT_FAMILIES["bert"]
+    save_text_model(tmp_path, model, config, {**options, "vocab_size": 20}, "bert")
+    with pytest.raises(ClsightError, match="token ids below 20, as the word embedding has rows, but got"):
+        clsight.load(tmp_path)
+
+
 def test_an_empty_sentence_is_its_special_tokens(small):
     assert small("bert").prepare(["", "the plan"]).token_kind[0].tolist()[:2] == ["cls", "special"]
 

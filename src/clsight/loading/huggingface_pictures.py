@@ -20,7 +20,7 @@ from clsight.preparation import Examples, Prepared
 from clsight.schema import TokenKind
 
 _FILES: Final = ("preprocessor_config.json", "processor_config.json")
-_SIDE: Final = whole(1, 4096)
+_SIDE: Final = whole(1, 2048)
 _MOST_PATCHES: Final = 10_000
 _RESAMPLE: Final[tuple[Interpolation, ...]] = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")
 _CLIP_MEAN, _CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)

@@ -124,6 +124,7 @@ class TextPreparation:
     def __call__(self, examples: Examples) -> Prepared:
         """Return token ids, mask and, where the model has them, token types; padding is at the end."""
         tokens = self._cut(examples)
+        _check_ids(tokens.ids, _embedding(self._module).num_embeddings)
         device = next(self._module.parameters()).device
         inputs = {
             "input_ids": torch.from_numpy(tokens.ids).to(device),
@@ -152,6 +153,16 @@ class TextPreparation:
         elif self._position is not None:
             kinds[:, self._position] = "cls"
         return kinds
+
+
+def _check_ids(ids: Array, rows: int) -> None:
+    if ids.max() >= rows:
+        raise ClsightError(
+            "tokenizer",
+            expected=f"token ids below {rows:,}, as the word embedding has rows",
+            got=f"{ids.max():,}",
+            next_step="Copy the tokenizer that belongs to the weights",
+        )
 
 
 def _positions(cut: SentenceTokenizer, cls_id: int | None) -> set[int]:
