@@ -85,6 +85,26 @@ def test_pictures_of_one_size_are_stacked():
         read_pictures([gray, color[:3]])
 
 
+def test_pictures_are_read_from_files(tmp_path):
+    from PIL import Image
+
+    made = np.arange(60, dtype=np.uint8).reshape(4, 5, 3)
+    Image.fromarray(made).save(tmp_path / "one.png")
+    for raw in (tmp_path / "one.png", str(tmp_path / "one.png"), [tmp_path / "one.png"], made):
+        np.testing.assert_array_equal(read_pictures(raw).inputs, made[None])
+
+
+def test_a_file_that_is_no_picture_or_starts_a_program_is_refused(tmp_path):
+    from PIL import Image
+
+    (tmp_path / "text.png").write_text("no picture")
+    Image.new("RGB", (4, 5)).save(tmp_path / "one.eps")
+    Image.new("1", (9000, 9000)).save(tmp_path / "large.png")
+    for name in ("text.png", "one.eps", "large.png", "missing.png"):
+        with pytest.raises(ClsightError, match="expected a picture"):
+            read_pictures(tmp_path / name)
+
+
 def test_text_may_be_flat_and_numbers_may_not():
     flat = np.array(["one", "two"], dtype=TEXT)
     assert len(Examples(flat)) == 2

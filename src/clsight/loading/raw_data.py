@@ -14,6 +14,8 @@ Array = np.ndarray[Any, Any]
 
 _TEXT = np.dtypes.StringDType()
 _LARGEST_FILE = 2**30
+_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")  # EPS would start another program
+_MOST_PIXELS = 2**26
 
 
 def read_text(raw: Any) -> Examples:
@@ -95,7 +97,9 @@ def _read(one: Any) -> Array:
     if isinstance(one, Image.Image):
         return np.asarray(one.convert("RGB"))
     try:
-        with Image.open(Path(one)) as image:
+        with Image.open(Path(one), formats=_FORMATS) as image:
+            if image.width * image.height > _MOST_PIXELS:
+                raise ValueError(f"{image.width} × {image.height} pixels")
             return np.asarray(image.convert("RGB"))
     except (OSError, ValueError, TypeError, Image.DecompressionBombError) as error:
         got = " ".join(str(error).split())
