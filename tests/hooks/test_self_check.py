@@ -6,11 +6,12 @@ import pytest
 import torch
 
 from clsight.errors import CaptureError
+from clsight.hooks.assembly import Layer
 from clsight.hooks.cls_view import view_cls
 from clsight.hooks.kernels import KernelReader
 from clsight.hooks.operations import AttentionCall
 from clsight.hooks.positions import Position
-from clsight.hooks.self_check import check_views
+from clsight.hooks.self_check import check_layers
 
 SAMPLES, HEADS, TOKENS, WIDTH = 2, 3, 11, 5
 DTYPES = [torch.float64, torch.float32, torch.bfloat16, torch.float16]
@@ -39,7 +40,8 @@ def attention_call(dtype=torch.float32, *, scale_of_query=1.0):
 
 def check(call, dtype=torch.float32, **changes):
     view = view_cls(call, Position(torch.zeros(SAMPLES, dtype=torch.int64)))
-    check_views([replace(view, **changes)], ["layers.7"], [dtype])
+    layer = Layer.of(replace(call, softmax_dtype=dtype), replace(view, **changes), ("", "layers.7"))
+    check_layers([layer], ["layers.7"])
     return view
 
 

@@ -347,8 +347,8 @@ def test_mask_that_does_not_fit_is_refused():
 
 def test_foreign_inputs_are_refused():
     assert message_of(small_encoder(), np.zeros((2, 5, 12))).startswith(
-        "`inputs`: expected a tensor, a tuple of positional arguments or a mapping of keyword arguments, "
-        "but got a ndarray."
+        "`inputs`: expected a tensor, a tuple or list of positional arguments, or a mapping of keyword "
+        "arguments, but got a ndarray."
     )
 
 

@@ -32,10 +32,13 @@ class Layer:
         tokens: Number of tokens of its sequence.
         extra_keys: Keys at the end that are no tokens of the sequence.
         is_class_attention: Whether CLS was the only query.
+        has_dropout: Whether weights were dropped after the softmax.
+        is_folded: Whether the model's own code folded heads into the batch.
+        is_misread: Whether it turned out that it put heads before samples.
         value_norm: `[sample, head, key]`, ‖v W_O‖, once the output projection was found.
         contribution_norm: `[sample, key]`, ‖Σ_h row_h v_h W_O‖, likewise, if asked for.
-        keys: `[sample, head, key, head_dim]`, if asked for; `values` alike.
-        call: What mixing needs of the call, if asked for.
+        call: The call itself, if what was asked for is computed when the forward pass has ended.
+        versions: Its `versions` when it ran.
         tap: Where the gradient is read, if asked for.
     """
 
@@ -46,11 +49,13 @@ class Layer:
     tokens: int
     extra_keys: int
     is_class_attention: bool
+    has_dropout: bool
+    is_folded: bool
+    is_misread: bool = False
     value_norm: Tensor | None = None
     contribution_norm: Tensor | None = None
-    keys: Tensor | None = None
-    values: Tensor | None = None
     call: AttentionCall | None = None
+    versions: tuple[int, ...] = ()
     tap: Tap | None = None
 
     @classmethod
@@ -64,6 +69,8 @@ class Layer:
             tokens=call.tokens,
             extra_keys=call.extra_keys,
             is_class_attention=call.is_class_attention,
+            has_dropout=call.has_dropout,
+            is_folded=call.is_folded,
         )
 
 
@@ -97,7 +104,6 @@ class ForwardPass:
         token_mask: `[sample, token]`, True = real token, extra keys included.
         logits: `[sample, class]` or None.
         extras: Name to dimensions and tensor of what else was asked for.
-        keeps_vectors: Whether the query, key and value of CLS belong in the record.
         absent: Variable name to the reason why the record lacks it.
         notes: Sentences about the capture that a reader of the maps should know.
     """
@@ -108,7 +114,6 @@ class ForwardPass:
     token_mask: Tensor
     logits: Tensor | None
     extras: Mapping[str, tuple[tuple[str, ...], Tensor]] = field(default_factory=dict)
-    keeps_vectors: bool = True
     absent: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
@@ -180,7 +185,7 @@ def _layer_variables(forward: ForwardPass, mask: NDArray[np.bool_]) -> dict[str,
         "attended_by": (weights, attended_by),
         "attention_error": (("sample", "layer"), np.maximum(stack("output_error"), stack("column_error"))),
     }
-    for name in ("query", "key", "value") if forward.keeps_vectors else ():
+    for name in ("query", "key", "value"):
         if getattr(layers[0].view, name).shape[-1] != layers[0].view.query.shape[-1]:
             forward.absent[name] = "its head width differs from the query's"
             continue

@@ -10,7 +10,9 @@ from torch import Tensor, nn
 from clsight.errors import CaptureError
 from clsight.hooks.operations import AttentionCall, unfold_mask
 
-Inputs = Tensor | tuple[Any, ...] | Mapping[str, Any]
+_MINUS_INFINITY = -9e3  # a model that adds −10,000 to scores may bring them a little above it
+
+Inputs = Tensor | Sequence[Any] | Mapping[str, Any]
 
 
 def call_module(module: nn.Module, inputs: Inputs) -> Any:
@@ -28,10 +30,10 @@ def check_inputs(inputs: object) -> None:
     Raises:
         CaptureError: With what was expected and got.
     """
-    if not isinstance(inputs, (Tensor, tuple, Mapping)):
+    if not isinstance(inputs, (Tensor, tuple, list, Mapping)):
         raise CaptureError(
             "inputs",
-            expected="a tensor, a tuple of positional arguments or a mapping of keyword arguments",
+            expected="a tensor, a tuple or list of positional arguments, or a mapping of keyword arguments",
             got=f"a {type(inputs).__name__}",
             next_step="Turn the data into tensors, or pass what clsight.load returns, which prepares data",
         )
@@ -48,6 +50,15 @@ def check_inputs(inputs: object) -> None:
 def first_tensor(inputs: object) -> Tensor | None:
     """Return the first tensor among the inputs, by position or by name."""
     return next(tensors_in(inputs), None)
+
+
+def batch_sizes(inputs: object) -> tuple[int, ...]:
+    """Return the sizes the batch may have: the first size of the first tensor with two dimensions or more.
+
+    Where tokens come first, the batch is the second size.
+    """
+    first = next((tensor for tensor in tensors_in(inputs) if tensor.dim() > 1), None)
+    return () if first is None else tuple(first.shape[:2])
 
 
 def tensors_in(value: object) -> Iterator[Tensor]:
@@ -79,14 +90,17 @@ def resolve_cls_index(cls_index: int | Sequence[int] | Tensor, call: AttentionCa
             got=repr(cls_index),
             next_step="Pass the position of CLS in the sequence that the encoder sees",
         )
-    index = torch.as_tensor(cls_index, device=call.query.device)
+    try:
+        index = torch.as_tensor(cls_index, device=call.query.device)
+    except (TypeError, ValueError, RuntimeError):
+        index = torch.empty(0)
     if index.dim() == 0:
         index = index.expand(call.samples)
     if index.shape != (call.samples,) or index.is_floating_point():
         raise CaptureError(
             "cls_index",
             expected=f"one integer, or one per sample (sample={call.samples})",
-            got=f"shape {tuple(index.shape)} of {index.dtype}",
+            got=f"shape {tuple(index.shape)} of {index.dtype}" if index.numel() else repr(cls_index),
             next_step="Pass an integer if CLS stands at the same place in every sample",
         )
     tokens = call.tokens
@@ -111,9 +125,9 @@ def resolve_cls_index(cls_index: int | Sequence[int] | Tensor, call: AttentionCa
 def stated_token_mask(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor | None:
     """Return the `[sample, token]` mask (True = real token) that the caller gave to the module, or None.
 
-    Read from the arguments `token_mask`, `attention_mask` (1 = real) and `src_key_padding_mask`
-    (True or −inf = padding), given by name or by position. Masks with other dimensions say more than which
-    tokens are real and are left to the attention operation.
+    Read from the arguments `token_mask`, `attention_mask` (1 = real, or additive: below 0 = padding) and
+    `src_key_padding_mask` (True or −inf = padding), given by name or by position. Masks with other dimensions
+    say more than which tokens are real and are left to the attention operation.
     """
     try:
         given = inspect.signature(module.forward).bind_partial(*args, **kwargs).arguments
@@ -123,7 +137,9 @@ def stated_token_mask(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[
     for name in ("token_mask", "attention_mask", "src_key_padding_mask"):
         mask = given.get(name)
         if isinstance(mask, Tensor) and mask.dim() == 2:
-            return ~_is_padding(mask) if name == "src_key_padding_mask" else mask.bool()
+            is_additive = mask.is_floating_point() and bool((mask < 0).any())
+            padding = name == "src_key_padding_mask" or is_additive
+            return ~_is_padding(mask) if padding else mask.bool()
     return None
 
 
@@ -174,8 +190,8 @@ def attended_keys(call: AttentionCall) -> Tensor:
 
 
 def _above_masked(scores: Tensor) -> Tensor:
-    """Tell −inf and the finite "minus infinity" of many code bases from scores that can count."""
-    return ~(scores <= torch.finfo(scores.dtype).min / 2)
+    """Tell −inf and the finite "minus infinity" of many code bases, such as −10,000, from what can count."""
+    return ~(scores <= _MINUS_INFINITY)
 
 
 def find_logits(output: Any, samples: int) -> tuple[Tensor | None, str]:

@@ -92,7 +92,7 @@ def view_cls(call: AttentionCall, position: Position) -> ClsView:
             key=per_query_head(position.at(call.key.detach()), call.heads),
             value=per_query_head(position.at(call.value.detach()), call.heads),
             output_error=_output_error(call, row, position),
-            column_error=_column_error(column, rows, chosen, position),
+            column_error=_column_error(call, column, rows, chosen, position),
             largest_score=torch.maximum(of_row, of_column),
             kernel=f"{call.kernel}{how}",
         )
@@ -204,10 +204,15 @@ def _output_error(call: AttentionCall, row: Tensor, position: Position) -> Tenso
     return torch.where(error == 0, 0.0, error / size).amax(-1)
 
 
-def _column_error(column: Tensor, rows: Tensor, chosen: Tensor, position: Position) -> Tensor:
-    """Return how far the column is from what whole rows put on CLS: `[sample]`.
+def _column_error(
+    call: AttentionCall, column: Tensor, rows: Tensor, chosen: Tensor, position: Position
+) -> Tensor:
+    """Return how far the column is from what whole rows, or the model's own weights, put on CLS: `[sample]`.
+
+    Weights that a model sets to 0 for a whole query (padding) are left out.
 
     Args:
+        call: The operation.
         column: `[sample, head, query]`.
         rows: `[sample, head, chosen, key]`, CLS first.
         chosen: `[chosen]` or `[sample, chosen]`, their positions.
@@ -218,7 +223,15 @@ def _column_error(column: Tensor, rows: Tensor, chosen: Tensor, position: Positi
         in_column = column.index_select(2, chosen)
     else:
         in_column = column.gather(2, chosen[:, None].expand(-1, column.shape[1], -1))
-    return (in_column - in_rows).abs().amax((1, 2))
+    error = (in_column - in_rows).abs().amax((1, 2))
+    if call.weights is None or call.has_dropout:
+        return error
+    weights = call.weights.detach()
+    own = position.at(weights.transpose(2, 3)).to(call.dtype)
+    eps = torch.finfo(call.coarsest_dtype).eps
+    rounding = 2 * eps if eps > torch.finfo(call.dtype).eps else 0.0  # the model itself rounds its weights
+    difference = ((column - own).abs() - rounding * own).masked_fill(weights.amax(-1) == 0, 0.0)
+    return torch.maximum(error, difference.amax((1, 2)))
 
 
 def _largest(call: AttentionCall, scores: Tensor, weights: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from clsight.hooks.gradient import Target, row_gradients, target_of
 from clsight.hooks.mixing import received_weight, roll_out
 from clsight.hooks.positions import Position
 from clsight.hooks.residual import ResidualStream
+from clsight.hooks.scores import per_query_head
 
 WEIGHTS = ("sample", "layer", "head", "token")
 VECTORS = ("sample", "layer", "head", "token", "head_dim")
@@ -73,11 +74,10 @@ def make_extras(finished: Finished, keep: frozenset[str]) -> Extras:
 
 
 def _keys_values(finished: Finished, extras: Extras) -> None:
-    for name in ("keys", "values"):
-        extras.variables[name] = (
-            VECTORS,
-            torch.stack([getattr(layer, name) for layer in finished.layers], 1),
-        )
+    calls = [layer.call for layer in finished.layers if layer.call is not None]
+    for name in ("key", "value"):
+        tensors = [per_query_head(getattr(call, name).detach(), call.heads) for call in calls]
+        extras.variables[f"{name}s"] = (VECTORS, torch.stack(tensors, dim=1))
 
 
 def _contributions(finished: Finished, extras: Extras) -> None:
@@ -113,4 +113,8 @@ def _gradient(finished: Finished, extras: Extras) -> None:
     if not target.requires_grad:
         extras.absent["attends_to_gradient"] = "the target does not depend on attention through a graph"
         return
-    extras.variables["attends_to_gradient"] = (WEIGHTS, torch.stack(row_gradients(taps, target), dim=1))
+    gradients = row_gradients(taps, target)
+    if gradients is None:
+        extras.absent["attends_to_gradient"] = "the target does not reach every layer through its graph"
+    else:
+        extras.variables["attends_to_gradient"] = (WEIGHTS, torch.stack(gradients, dim=1))

@@ -14,15 +14,24 @@ from clsight.hooks.cls_view import view_cls
 from clsight.hooks.extras import Finished, make_extras
 from clsight.hooks.gradient import Target, tap
 from clsight.hooks.layers import layer_names
-from clsight.hooks.mixing import without_values
+from clsight.hooks.mixing import for_later
 from clsight.hooks.operations import AttentionCall, Skipped
 from clsight.hooks.positions import Position
 from clsight.hooks.projection import ProjectionFinder
 from clsight.hooks.residual import ResidualStream
-from clsight.hooks.scores import per_query_head
 from clsight.hooks.selection import is_inside, no_such_module, select_layers, sentences_on
-from clsight.hooks.self_check import check_logits, check_views, dropout_notes, mask_notes
+from clsight.hooks.self_check import (
+    check_layers,
+    check_logits,
+    check_unchanged,
+    dropout_notes,
+    folded_notes,
+    mask_notes,
+)
 from clsight.hooks.shelf import Shelf
+
+_AFTERWARDS = frozenset(["keys_values", "rollout", "received", "gradient"])
+"""What is computed when the forward pass has ended, from queries, keys and values as they were before."""
 
 ClsIndex = int | Sequence[int] | Tensor
 
@@ -70,6 +79,11 @@ class Forward:
         self._stream = ResidualStream()
         self._shelf = Shelf()
 
+    @property
+    def paths(self) -> list[tuple[str, ...]]:
+        """The modules that were running at each attention call, shown or left out, outermost first."""
+        return [layer.path for layer in self._layers] + [path for path, _ in self._skipped]
+
     def on_attention(self, call: AttentionCall | Skipped, path: tuple[str, ...]) -> None:
         """Look at one attention call that ran inside the modules of `path`."""
         if not is_inside(path, self._settings.within):
@@ -90,11 +104,9 @@ class Forward:
     def _keep_more(self, layer: Layer, call: AttentionCall, position: Position) -> None:
         """Hold on to what `keep` asks for."""
         keep = self._settings.keep
-        if "keys_values" in keep:
-            layer.keys = per_query_head(call.key.detach(), call.heads)
-            layer.values = per_query_head(call.value.detach(), call.heads)
-        if keep & {"rollout", "received"}:
-            layer.call = without_values(call)
+        if keep & _AFTERWARDS:
+            layer.call = for_later(call, with_values=bool(keep & {"keys_values", "gradient"}))
+            layer.versions = layer.call.versions
         if "gradient" in keep:
             layer.tap = tap(call, position)
 
@@ -116,6 +128,7 @@ class Forward:
         if self._finder is None:
             return
         layer = self._layers[-1]
+        layer.is_misread = layer.is_misread or self._finder.is_read_the_other_way(features)
         if self._finder.is_projection(features, weight):
             effective = self._finder.effective_weight(weight, receivers())
             if effective is not None:
@@ -141,11 +154,12 @@ class Forward:
             raise self._nothing_seen([*skipped, *notes])
         names = [name or self._root for name in layer_names([layer.path for layer in layers])]
         views = [layer.view for layer in layers]
-        check_views(views, names, [layer.coarsest_dtype for layer in layers])
+        check_layers(layers, names)
         position = self._positions[layers[0].tokens]
         mask, of_mask = self._token_mask(layers[0], stated_mask)
         logits, why_no_logits = self._logits(output, len(position.index))
         check_logits(logits)
+        check_unchanged(layers, names)
         finished = Finished(
             layers, names, position, mask, self._stream, output, logits, self._settings.target
         )
@@ -157,16 +171,30 @@ class Forward:
             token_mask=mask,
             logits=logits,
             extras=extras.variables,
-            keeps_vectors="vectors" in self._settings.keep,
             absent={**({"logits": why_no_logits} if why_no_logits else {}), **extras.absent},
-            notes=[*skipped, *notes, *of_mask, *dropout_notes(views, names), *mask_notes(views, names, mask)],
+            notes=[
+                *skipped,
+                *notes,
+                *of_mask,
+                *dropout_notes(layers, names),
+                *folded_notes(layers, names),
+                *mask_notes(views, names, mask),
+            ],
         )
 
     def _logits(self, output: Any, samples: int) -> tuple[Tensor | None, str]:
         """Return the logits `[sample, class]` and no reason, or None and why."""
         if self._settings.output is None:
             return find_logits(output, samples)
-        logits = self._settings.output(output)
+        try:
+            logits = self._settings.output(output)
+        except Exception as error:
+            raise CaptureError(
+                "output",
+                expected="a function from the module's output to its logits",
+                got=f"{type(error).__name__}: {' '.join(str(error).split())}",
+                next_step="Try the function on the output of a plain forward pass",
+            ) from error
         if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != samples:
             raise CaptureError(
                 "output",
@@ -185,7 +213,7 @@ class Forward:
         attended = self._attended[layer.tokens]
         given = self._settings.token_mask
         mask = stated if given is None else given
-        if mask is None:
+        if mask is None or (given is None and _is_between_tokens(mask, layer.tokens, len(attended))):
             return attended, []
         fitted = fit_token_mask(
             mask.to(attended.device, torch.bool),
@@ -210,3 +238,8 @@ class Forward:
             got="; ".join(skipped) if skipped else "no attention call at all",
             next_step="Check that the module runs attention in Python, outside compiled or scripted code",
         )
+
+
+def _is_between_tokens(mask: Tensor, tokens: int, samples: int) -> bool:
+    """Tell whether a mask in the call says which token may see which, such as a causal one."""
+    return mask.shape == (tokens, tokens) and samples != tokens

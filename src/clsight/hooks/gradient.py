@@ -42,13 +42,18 @@ def tap(call: AttentionCall, position: Position) -> Tap:
     return Tap(call, raw_output, position)
 
 
-def row_gradients(taps: Sequence[Tap], target: Tensor) -> list[Tensor]:
+def row_gradients(taps: Sequence[Tap], target: Tensor) -> list[Tensor] | None:
     """Return ∂Σtarget/∂row of each layer, `[sample, head, key]`, with one backward pass.
 
-    No `.grad` of the model is touched.
+    No `.grad` of the model is touched, and the graph stays for the user's own backward pass.
+
+    Returns:
+        One per layer, or None where the target does not reach every layer through its graph.
     """
     outputs = [tap.raw_output for tap in taps]
-    gradients = torch.autograd.grad(target.sum(), outputs)
+    gradients = torch.autograd.grad(target.sum(), outputs, retain_graph=True, allow_unused=True)
+    if any(gradient is None for gradient in gradients):
+        return None
     return [tap.row_gradient(gradient) for tap, gradient in zip(taps, gradients, strict=True)]
 
 
@@ -59,7 +64,7 @@ def target_of(output: Any, logits: Tensor | None, target: Target | None) -> Tens
         CaptureError: If there are no logits to choose from, or the target does not fit.
     """
     if callable(target):
-        return target(output)
+        return _of_function(target, output)
     if logits is None:
         raise CaptureError(
             "gradient",
@@ -78,3 +83,24 @@ def target_of(output: Any, logits: Tensor | None, target: Target | None) -> Tens
             next_step="Pass one class index, or one per sample",
         )
     return logits.gather(1, index[:, None]).squeeze(1)
+
+
+def _of_function(target: Callable[[Any], Tensor], output: Any) -> Tensor:
+    """Return what the user's function makes of the output, if it is one number per sample."""
+    try:
+        found = target(output)
+    except Exception as error:
+        raise CaptureError(
+            "target",
+            expected="a function from the module's output to one number per sample",
+            got=f"{type(error).__name__}: {' '.join(str(error).split())}",
+            next_step="Try the function on the output of a plain forward pass",
+        ) from error
+    if not isinstance(found, Tensor) or found.dim() > 1:
+        raise CaptureError(
+            "target",
+            expected="a function that returns one number per sample",
+            got=f"shape {tuple(found.shape)}" if isinstance(found, Tensor) else type(found).__name__,
+            next_step="Choose one number per sample, such as output.logits[:, 3]",
+        )
+    return found

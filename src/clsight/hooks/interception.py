@@ -27,12 +27,12 @@ from clsight.hooks.unreadable import Unreadable
 
 _F = nn.functional
 _SDPA = torch._C._nn.scaled_dot_product_attention
-_NOT_ELEMENTWISE: set[Any] = {
-    torch.transpose,
-    torch.Tensor.transpose,
-    torch.Tensor.mT.__get__,  # type: ignore[attr-defined]
-}
-"""Functions whose result has the shape of scores but is another matrix."""
+_TURNS: set[Any] = {
+    getattr(owner, name)
+    for owner in (torch, torch.Tensor)
+    for name in ("transpose", "permute", "swapaxes", "swapdims", "movedim", "moveaxis")
+} | {torch.Tensor.mT.__get__, torch.Tensor.mH.__get__, torch.adjoint, torch.Tensor.adjoint}  # type: ignore[attr-defined]
+"""Functions whose result may be the same matrix turned: keys by queries."""
 
 _MAPS: set[Any] = {_F.conv2d, torch.conv2d}
 """Maps over heads as some models write them; `linear` and `einsum` have handlers of their own."""
@@ -103,7 +103,9 @@ class AttentionMode(TorchFunctionMode):
         if func in _MAPS:
             self._unreadable.on_map(self._tags, arguments[:2], result)
             return
-        if self._tags.entries and func not in _NOT_ELEMENTWISE:
+        if self._tags.entries and func in _TURNS:
+            self._tags.turn(arguments[0], result)
+        elif self._tags.entries:
             self._tags.carry(arguments, result)
         if self._unreadable.entries:
             self._unreadable.carry(arguments, result)
@@ -131,7 +133,7 @@ class AttentionMode(TorchFunctionMode):
         self._packing = _Packing(
             samples=query.shape[1] if batched else 1,
             extra_keys=(bias_k is not None) + bool(add_zero_attention),
-            is_self_attention=query is key or _same_memory(query, key),
+            is_self_attention=_asks_itself(query, key),
         )
         try:
             if not kwargs.get("need_weights", len(args) <= _NEED_WEIGHTS or args[_NEED_WEIGHTS]):
@@ -221,7 +223,7 @@ class AttentionMode(TorchFunctionMode):
             self._watch.on_attention(Skipped(reason))
             return
         if isinstance(weights, Weights):
-            self._confirm(weights, product.right.transpose(-2, -1), result, order)
+            self._confirm(weights, product, result, order)
         else:
             self._tags.set(result, product)
 
@@ -249,18 +251,19 @@ class AttentionMode(TorchFunctionMode):
             self._unreadable.carry(args, result)
         return result
 
-    def _confirm(self, weights: Weights, value: Tensor, output: Tensor, order: tuple[int, ...]) -> None:
+    def _confirm(self, weights: Weights, product: Product, output: Tensor, order: tuple[int, ...]) -> None:
         """Report explicit attention, now that its weights met the values."""
         self._report(
             AttentionCall(
                 query=weights.product.left,
                 key=weights.product.right,
-                value=value,
+                value=product.right.transpose(-2, -1),
                 output=output.permute(order) if order else output,
                 raw_output=output,
                 raw_order=order,
                 scale=1.0,
                 scores=weights.scores,
+                weights=product.left,
                 softmax_dtype=weights.dtype,
                 has_dropout=weights.dropped,
                 kernel="explicit softmax",
@@ -274,6 +277,13 @@ class AttentionMode(TorchFunctionMode):
             self._unreadable.on_map(self._tags, (features,), result)
         self._sources.on_linear(features, result)
         self._watch.on_linear(features, weight)
+        return result
+
+    def _norm(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        result = func(*args, **kwargs)
+        features = (*args, *kwargs.values())[0]
+        self._sources.on_norm(features, result)
+        self._carry(func, (features,), result)
         return result
 
     def _cat(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -292,6 +302,7 @@ class AttentionMode(TorchFunctionMode):
         if skipped:
             self._watch.on_attention(skipped)
         else:
+            call = replace(call, is_folded=packing is None and call.query.dim() == 3)
             extra_keys = packing.extra_keys if packing else 0
             self._watch.on_attention(canonical(call, sizes=sizes, extra_keys=extra_keys))
 
@@ -306,6 +317,7 @@ def _make_handlers() -> dict[Any, Callable[[AttentionMode, Any, tuple[Any, ...],
         _F.linear: mode._linear,
         torch.einsum: mode._einsum,
         torch.cat: mode._cat,
+        **dict.fromkeys((_F.layer_norm, torch.layer_norm, _F.rms_norm, torch.rms_norm), mode._norm),
         **dict.fromkeys(fused, mode._fused),
         **dict.fromkeys(products, mode._product),
         **dict.fromkeys((torch.baddbmm, tensor.baddbmm), mode._product_onto_mask),
@@ -334,9 +346,13 @@ def _autocast_dtype(query: Tensor) -> torch.dtype:
     return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else query.dtype
 
 
-def _same_memory(first: Tensor, second: Tensor) -> bool:
-    layout = (first.shape, first.stride()) == (second.shape, second.stride())
-    return layout and first.data_ptr() == second.data_ptr()
+def _asks_itself(query: Tensor, key: Tensor) -> bool:
+    """Tell whether queries and keys, `[token, …]`, are one sequence, or the query its first or last token."""
+    if query is key:
+        return True
+    one = query.shape[0] == 1 < key.shape[0]
+    candidates = (key[:1], key[-1:]) if one else (key,)
+    return any(query.shape == part.shape and torch.equal(query, part) for part in candidates)
 
 
 _HANDLERS = _make_handlers()

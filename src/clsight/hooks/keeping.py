@@ -6,7 +6,7 @@ from typing import Final
 from clsight.errors import CaptureError, did_you_mean
 
 KEEP: Final = {
-    "vectors": "`query`, `key`, `value` of CLS (default)",
+    "vectors": "`query`, `key`, `value` of CLS, which are always kept",
     "keys_values": "`keys`, `values` of all tokens",
     "hidden": "`hidden`, CLS in the residual stream before the first block and after each",
     "contributions": "`contribution_norm`, how much each token adds to the attention output at CLS",

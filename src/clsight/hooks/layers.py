@@ -5,11 +5,12 @@ no other attention call shares: `encoder.layers.2`, `blocks.2`, `block#3` when o
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from threading import get_ident
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
+import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
@@ -44,6 +45,8 @@ class ModulePath:
         self._running: list[_Run] = []
         self._handles: list[RemovableHandle] = []
         self._thread = 0
+        self._parts: dict[str, nn.Module] = {}
+        self._ran: dict[str, None] = {}
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -60,6 +63,26 @@ class ModulePath:
         """Whether this code runs in the thread that entered the path."""
         return get_ident() == self._thread
 
+    def silent_siblings_of(self, paths: Iterable[tuple[str, ...]]) -> list[str]:
+        """Return numbered modules that ran and made none of these calls, though siblings of their type did.
+
+        Args:
+            paths: The modules that were running at each attention call.
+        """
+        heard = {name for path in paths for name in path}
+        kinds = {self._kind(name) for name in heard} - {None}
+        return [name for name in self._ran if name not in heard and self._kind(name) in kinds]
+
+    def _kind(self, name: str) -> tuple[str, type] | None:
+        """Return parent and type of a numbered module, None for others and for containers of torch."""
+        parent, _, own = name.rpartition(".")
+        kind = type(self._parts[name])
+        return (
+            (parent, kind)
+            if own.isdigit() and not kind.__module__.startswith("torch.nn.modules.con")
+            else None
+        )
+
     def receivers_of(self, features: Tensor) -> list[nn.Module]:
         """Return the running modules that were called with this tensor and nothing else, outermost first.
 
@@ -74,7 +97,8 @@ class ModulePath:
 
     def __enter__(self) -> Self:
         self._thread = get_ident()
-        for name, module in named_parts(self._module).items():
+        self._parts = named_parts(self._module)
+        for name, module in self._parts.items():
             if _can_attend(module):
                 self._handles.append(module.register_forward_pre_hook(self._entering(name), with_kwargs=True))
                 self._handles.append(module.register_forward_hook(self._leaving(name), with_kwargs=True))
@@ -93,6 +117,7 @@ class ModulePath:
             if self.is_own_thread:
                 if name == "":  # what an exception left of an earlier forward pass
                     self._running.clear()
+                    self._ran.clear()
                 only_input = args[0] if len(args) == 1 and not kwargs else None
                 self._running.append(_Run(name, module, only_input))
 
@@ -104,6 +129,7 @@ class ModulePath:
                 # A submodule whose exception the model caught never left: drop it too.
                 while self._running and self._running.pop().name != name:
                     pass
+                self._ran[name] = None
                 self._on_leave(name, (args, kwargs), output)
 
         return leave
@@ -119,6 +145,16 @@ def named_parts(module: nn.Module) -> dict[str, nn.Module]:
     return parts
 
 
+def scripted_parts(module: nn.Module) -> list[str]:
+    """Return the names of scripted and traced submodules: they run no hooks and hide their attention."""
+    found: list[str] = []
+    for name, part in named_parts(module).items():
+        is_inside = any(name.startswith(f"{outer}.") for outer in found)
+        if isinstance(part, torch.jit.ScriptModule) and not is_inside:
+            found.append(name)
+    return found
+
+
 def where_raised(error: BaseException, module: nn.Module) -> str:
     """Return the name of the innermost submodule whose code an exception left, "" if none was running."""
     names = {id(part): name for name, part in named_parts(module).items()}
@@ -132,6 +168,8 @@ def where_raised(error: BaseException, module: nn.Module) -> str:
 
 def _can_attend(module: nn.Module) -> bool:
     """Tell whether attention can run inside a module: in any but torch's own that hold no other."""
+    if isinstance(module, torch.jit.ScriptModule):  # takes no hooks, and runs no Python
+        return False
     is_own = type(module).__module__.startswith("torch.nn.modules.")
     return not is_own or next(module.children(), None) is not None
 

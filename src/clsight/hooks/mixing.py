@@ -16,16 +16,17 @@ from clsight.hooks.positions import Position
 from clsight.hooks.scores import query_scores, score_blocks, softmax_or_zero
 
 
-def without_values(call: AttentionCall) -> AttentionCall:
-    """Return the call detached, without the tensors that mixing does not need."""
+def for_later(call: AttentionCall, *, with_values: bool) -> AttentionCall:
+    """Return the call detached, without its output, weights and, unless they are needed, values."""
     nothing = call.query.new_empty(0)
     return replace(
         call,
         query=call.query.detach(),
         key=call.key.detach(),
-        value=nothing,
+        value=call.value.detach() if with_values else nothing,
         output=nothing,
         raw_output=None,
+        weights=None,
         scores=None if call.scores is None else call.scores.detach(),
     )
 
@@ -71,7 +72,7 @@ def roll_out(calls: Sequence[AttentionCall], position: Position) -> Tensor:
     half, values and feed-forward layers do not count: it tends to uniform with depth.
 
     Args:
-        calls: One per layer, first layer first, as `without_values` gives them.
+        calls: One per layer, first layer first, as `for_later` gives them.
         position: Where CLS stands.
     """
     last = calls[-1]

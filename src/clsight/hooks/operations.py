@@ -29,7 +29,9 @@ class AttentionCall:
         log_sum_exp_error: Largest error of `log_sum_exp` beyond rounding in float32.
         scores: `[sample, head, query, key]`, only where the model itself held them (explicit softmax).
         softmax_dtype: The dtype of the model's own softmax, where it took one (ViT rounds to float32).
+        weights: `[sample, head, query, key]`, as the model itself multiplied them with the values, likewise.
         has_dropout: Weights were dropped after the softmax, so that `output` is not `weights · value`.
+        is_folded: The model's own code folded heads into the batch, perhaps in the other order.
         extra_keys: Keys at the end that are no tokens of the sequence (`bias_k`, `add_zero_attn`).
         kernel: The name of the operation that ran.
     """
@@ -46,14 +48,22 @@ class AttentionCall:
     log_sum_exp: Tensor | None = None
     log_sum_exp_error: float = 0.0
     scores: Tensor | None = None
+    weights: Tensor | None = None
     softmax_dtype: torch.dtype | None = None
     has_dropout: bool = False
+    is_folded: bool = False
     extra_keys: int = 0
     kernel: str = ""
 
     def in_canonical_layout(self, raw: Tensor) -> Tensor:
         """Return a tensor laid out as `raw_output` as `[sample, head, query, value_dim]`."""
         return unfold_heads(raw.permute(self.raw_order) if self.raw_order else raw, self.samples)
+
+    @property
+    def versions(self) -> tuple[int, ...]:
+        """How often each of the tensors was changed in place; those of inference mode do not tell."""
+        tensors = (self.query, self.key, self.value, self.scores, self.log_sum_exp, self.mask)
+        return tuple(-1 if one is None or one.is_inference() else one._version for one in tensors)
 
     @property
     def samples(self) -> int:
@@ -149,6 +159,8 @@ def canonical(call: AttentionCall, *, sizes: tuple[int, ...], extra_keys: int) -
     if samples is None:
         shape, batch = tuple(call.query.shape), sizes[0] if sizes else "unknown size"
         return Skipped(f"queries of shape {shape} for a batch of {batch} are windows or groups of tokens")
+    if call.query.dim() == 3 and call.key.shape[0] != call.query.shape[0]:
+        return Skipped(f"its keys of shape {tuple(call.key.shape)} are shared by the batch, not its tokens")
     log_sum_exp = call.log_sum_exp
     unfolded = replace(
         call,
@@ -158,6 +170,7 @@ def canonical(call: AttentionCall, *, sizes: tuple[int, ...], extra_keys: int) -
         output=unfold_heads(call.output, samples),
         raw_output=call.output if call.raw_output is None else call.raw_output,
         scores=None if call.scores is None else unfold_heads(call.scores, samples),
+        weights=None if call.weights is None else unfold_heads(call.weights, samples),
         log_sum_exp=None
         if log_sum_exp is None
         else _unfold_rows(log_sum_exp.reshape(call.query.shape[:-1]), samples),
@@ -174,10 +187,16 @@ def canonical(call: AttentionCall, *, sizes: tuple[int, ...], extra_keys: int) -
 def _samples(query: Tensor, sizes: tuple[int, ...]) -> int | None:
     """Return the batch size of a call, or None if its shape is not that of a batch of whole sequences."""
     if query.dim() == 4:
-        return query.shape[0] if not sizes or query.shape[0] in sizes else None
+        return query.shape[0] if not sizes or query.shape[0] in _batches(sizes, query.shape[2]) else None
     if query.dim() == 3:
-        return next((size for size in sizes if size and query.shape[0] % size == 0), None)
+        fitting = (size for size in _batches(sizes, query.shape[1]) if size and query.shape[0] % size == 0)
+        return next(fitting, None)
     return 1 if query.dim() == 2 else None
+
+
+def _batches(sizes: tuple[int, ...], tokens: int) -> tuple[int, ...]:
+    """Return the sizes the batch may have: the second only where tokens, with CLS or without, come first."""
+    return sizes if sizes and tokens in (sizes[0], sizes[0] + 1) else sizes[:1]
 
 
 def _unfold_rows(tensor: Tensor, samples: int) -> Tensor:

@@ -27,6 +27,7 @@ class ProjectionFinder:
         self._tokens = call.queries
         self._position = Position.first_of(position.index) if call.is_class_attention else position
         self._merged = self._position.at(call.output.detach()).flatten(1)
+        self._merged_other_way = self._heads_first(call) if call.is_folded else None
         self._maps_left = _NEXT_MAPS
 
     @property
@@ -48,6 +49,19 @@ class ProjectionFinder:
             return False
         self._maps_left = 0
         return True
+
+    def is_read_the_other_way(self, features: Tensor) -> bool:
+        """Tell whether a linear map reads the heads merged as if heads came before samples in the batch."""
+        other = self._merged_other_way
+        if other is None or features.shape[-1] != other.shape[-1] or torch.equal(other, self._merged):
+            return False
+        return any(torch.equal(rows, other) for rows in self._cls_rows(features.detach()))
+
+    def _heads_first(self, call: AttentionCall) -> Tensor:
+        """Return the heads merged at CLS, `[sample, channel]`, if the batch were `[head · sample]`."""
+        folded = call.output.detach().flatten(0, 1)
+        output = split(folded, 0, call.heads).transpose(0, 1)
+        return self._position.at(output).flatten(1)
 
     def effective_weight(self, weight: Tensor, receivers: list[nn.Module]) -> Tensor | None:
         """Return the weight by which the merged heads really leave the layer, `[channel, head · value_dim]`.

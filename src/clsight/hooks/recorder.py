@@ -12,12 +12,12 @@ from torch import Tensor, nn
 
 from clsight.errors import CaptureError
 from clsight.hooks.assembly import Arrays, TokenMap, assemble
-from clsight.hooks.calls import first_tensor, stated_token_mask
+from clsight.hooks.calls import batch_sizes, stated_token_mask
 from clsight.hooks.forward import ClsIndex, Forward, Settings
 from clsight.hooks.gradient import Target
 from clsight.hooks.interception import AttentionMode, Watch
 from clsight.hooks.keeping import parse_keep
-from clsight.hooks.layers import ModulePath
+from clsight.hooks.layers import ModulePath, scripted_parts
 from clsight.hooks.operations import AttentionCall, Skipped
 from clsight.module_lock import lock_of
 from clsight.records import concat
@@ -25,6 +25,10 @@ from clsight.records import concat
 TokenMask = Tensor | np.ndarray[Any, Any]
 
 _UNWRAPPED = "The module inside torch.compile ran, uncompiled"
+_SILENT = (
+    "ran without an attention call that could be seen, unlike its siblings: it is missing from the layers"
+)
+_SCRIPTED = "ran as scripted or traced code: attention inside is not seen"
 _UNCOMPILED = (
     "Compiled parts ran uncompiled during the capture, in other threads too: torch.compiler.set_stance "
     "holds for the whole process"
@@ -80,7 +84,9 @@ class Recorder:
     ) -> None:
         self.module = _original(module)
         unwrapped = [_UNWRAPPED] if self.module is not module else []
-        self._notes = unwrapped + ([_UNCOMPILED] if _is_compiled(self.module) else [])
+        scripted = [f"`{name}`" for name in scripted_parts(self.module)]
+        not_seen = [f"{', '.join(scripted)} {_SCRIPTED}"] if scripted else []
+        self._notes = not_seen + unwrapped + ([_UNCOMPILED] if _is_compiled(self.module) else [])
         self._name = type(self.module).__name__
         mask = None if token_mask is None else torch.as_tensor(token_mask)
         self._settings = Settings(cls_index, mask, within, parse_keep(keep), output, target)
@@ -161,14 +167,16 @@ class Recorder:
 
     def _before(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if self._path.is_running and len(self._path.names) == 1:
-            first = first_tensor((args, kwargs))
-            self._forward = self._new_forward(() if first is None else tuple(first.shape[:2]))
+            self._forward = self._new_forward(batch_sizes((args, kwargs)))
 
     def _after(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
         if self._path.is_running or not self._path.is_own_thread:
             return
         forward = self._forward.finish(stated_token_mask(module, args, kwargs), output)
         forward.notes.extend(self._notes)
+        silent = [f"`{name}`" for name in self._path.silent_siblings_of(self._forward.paths)]
+        if silent:
+            forward.notes.append(f"{', '.join(silent)} {_SILENT}")
         self._passes.append(assemble(forward))
         self._forward = self._new_forward()
 

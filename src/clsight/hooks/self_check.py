@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from clsight.errors import CaptureError
+from clsight.hooks.assembly import Layer
 from clsight.hooks.cls_view import ClsView
 
 _BASE_ULPS = 64.0
@@ -14,7 +15,7 @@ _HALF_OUTPUT_ULPS = 2.0
 _MASKED = 1e-6
 
 
-def check_views(views: Sequence[ClsView], names: Sequence[str], dtypes: Sequence[torch.dtype]) -> None:
+def check_layers(layers: Sequence[Layer], names: Sequence[str]) -> None:
     """Refuse layers whose row or column does not reproduce the operation's own result.
 
     The output check compares `row · value` with the output at CLS, the column check compares two other
@@ -22,13 +23,14 @@ def check_views(views: Sequence[ClsView], names: Sequence[str], dtypes: Sequence
     and, in half precision, of the output itself.
 
     Args:
-        views: The layers as CLS sees them.
+        layers: The layers.
         names: Their names, for the message.
-        dtypes: The dtype that rounded each operation's result most.
 
     Raises:
-        CaptureError: If scores are not finite, or a check is above tolerance; it names the first such layer.
+        CaptureError: If scores or values are not finite, or a check is above tolerance; it names the first
+            such layer.
     """
+    views, dtypes = [layer.view for layer in layers], [layer.coarsest_dtype for layer in layers]
     largest = _gathered([view.largest_score for view in views])
     broken = ~largest.isfinite()
     if bool(broken.any()):
@@ -46,9 +48,35 @@ def check_views(views: Sequence[ClsView], names: Sequence[str], dtypes: Sequence
     eps = _column_of([torch.finfo(dtype).eps for dtype in dtypes])
     of_output = torch.where(_column_of(half) > 0, rounding + _HALF_OUTPUT_ULPS * eps, eps * ulps)
     output_error = _gathered([view.output_error for view in views])
+    unknown = output_error.isnan() & (_column_of([layer.has_dropout for layer in layers]) == 0)
+    if bool(unknown.any()):
+        layer = _first_layer(unknown)
+        raise CaptureError(
+            names[layer],
+            expected="finite values, and a finite output at CLS",
+            got="NaN or infinity, though the scores of CLS are finite",
+            where=f"Samples {_first(unknown[layer])}",
+            next_step="Look for NaN or infinity in the weights, and for samples whose tokens are all masked",
+        )
     column_error = _gathered([view.column_error for view in views])
     _check(output_error, of_output, names, "the CLS row times the values to be the layer's own output")
     _check(column_error, rounding, names, "the CLS column to agree with rows computed whole")
+
+
+def check_unchanged(layers: Sequence[Layer], names: Sequence[str]) -> None:
+    """Refuse to compute anything from queries, keys or values that the model has overwritten since.
+
+    Raises:
+        CaptureError: With the layer.
+    """
+    for layer, name in zip(layers, names, strict=True):
+        if layer.call is not None and layer.call.versions != layer.versions:
+            raise CaptureError(
+                name,
+                expected="queries, keys and values that stay as they are until the forward ends",
+                got="tensors that the model changed in place, such as a buffer that layers share",
+                next_step="Leave keys_values, rollout, received and gradient out of keep=",
+            )
 
 
 def _gathered(values: Sequence[Tensor]) -> Tensor:
@@ -96,14 +124,41 @@ def _check(error: Tensor, tolerance: Tensor, names: Sequence[str], expected: str
         )
 
 
-def dropout_notes(views: Sequence[ClsView], names: Sequence[str]) -> list[str]:
+def dropout_notes(layers: Sequence[Layer], names: Sequence[str]) -> list[str]:
     """Return a sentence if dropout was active, since the output check then says nothing."""
-    dropped = [name for name, view in zip(names, views, strict=True) if bool(view.output_error.isnan().all())]
+    dropped = [name for name, layer in zip(names, layers, strict=True) if layer.has_dropout]
     if not dropped:
         return []
     return [
         f"Dropout was active in {', '.join(dropped)}: the weights shown are before dropout, and the check "
         "against the layer's output is NaN"
+    ]
+
+
+def folded_notes(layers: Sequence[Layer], names: Sequence[str]) -> list[str]:
+    """Return a sentence on layers in which nothing tells samples from heads.
+
+    Raises:
+        CaptureError: If the output projection shows that heads come before samples.
+    """
+    for layer, name in zip(layers, names, strict=True):
+        if layer.is_misread:
+            raise CaptureError(
+                name,
+                expected="samples before heads, `[sample · head, …]`, in the batch of its attention",
+                got="heads before samples, as its output projection shows",
+                next_step="Capture one sample at a time, or fold heads into the batch behind samples",
+            )
+    unknown = [
+        name
+        for layer, name in zip(layers, names, strict=True)
+        if layer.is_folded and layer.value_norm is None and min(layer.view.row.shape[:2]) > 1
+    ]
+    if not unknown:
+        return []
+    return [
+        f"The batch of {', '.join(unknown)} holds samples and heads: samples are taken to come first, and no "
+        "output projection confirms it"
     ]
 
 

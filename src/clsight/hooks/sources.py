@@ -2,7 +2,8 @@
 
 Self-attention projects queries and keys from one sequence; cross attention from two. The shapes do not
 tell when both are equally long. `Sources` remembers, for the last few linear maps, which storage they
-read and wrote, and so tells the sequence behind a tensor that is still a view of what a map gave.
+read and wrote, and so tells the sequence behind a tensor that is still a view of what a map gave. Norms
+before and after a map do not count.
 """
 
 from collections import deque
@@ -45,20 +46,36 @@ class Sources:
 
     def __init__(self) -> None:
         self._maps: deque[_Map] = deque(maxlen=_LAST_MAPS)
+        self._norms: deque[tuple[StorageWeakRef, StorageWeakRef]] = deque(maxlen=_LAST_MAPS)
 
     def on_linear(self, features: Tensor, result: Tensor) -> None:
         """Remember one linear map."""
-        read = _weak_reference(features)
+        read = self._before_norm(_weak_reference(features))
         source = Source(read.cdata, tuple(features.shape))
         self._maps.append((_weak_reference(result), read, source))
+
+    def on_norm(self, features: Tensor, result: Tensor) -> None:
+        """Remember that a normed tensor goes on from what was normed."""
+        self._norms.append((_weak_reference(result), self._before_norm(_weak_reference(features))))
+        self._goes_on(features, result)
 
     def on_cat(self, parts: Any, result: Tensor) -> None:
         """Remember that a joined tensor goes on from its last part, as caches of keys and values do."""
         last = parts[-1] if isinstance(parts, tuple | list) and parts else None
-        written = self._storages_of(last) if isinstance(last, Tensor) else None
+        if isinstance(last, Tensor):
+            self._goes_on(last, result)
+
+    def _goes_on(self, before: Tensor, result: Tensor) -> None:
+        """Remember that a tensor comes from the same map as another, if that one comes from one."""
+        written = self._storages_of(before)
         if written is not None:
             _, read, source = written
             self._maps.append((_weak_reference(result), read, source))
+
+    def _before_norm(self, storage: StorageWeakRef) -> StorageWeakRef:
+        """Return the storage of what was normed into this one, or this one."""
+        normed = (read for written, read in reversed(self._norms) if written.cdata == storage.cdata)
+        return next(normed, storage)
 
     def of(self, tensor: Tensor) -> Source | None:
         """Return what fed the linear map whose result this tensor is a view of, or None if none is known."""

@@ -81,6 +81,22 @@ class Tags:
                 self.set(result, tag)
                 return
 
+    def turn(self, before: Any, after: Any) -> bool:
+        """Tag a view whose last two dimensions may be those of a product the other way round.
+
+        Returns:
+            Whether that was so: queries and keys have then changed places.
+        """
+        tag = self.get(before)
+        if not isinstance(tag, Product) or not isinstance(after, torch.Tensor):
+            return False
+        turned = before.transpose(-2, -1)
+        is_turned = (turned.shape, turned.stride()) == (after.shape, after.stride())
+        if is_turned and after.data_ptr() == before.data_ptr():
+            self.set(after, Product(tag.right, tag.left))
+            return True
+        return False
+
     def clear(self) -> None:
         """Forget every tag."""
         self.entries.clear()
