@@ -228,10 +228,21 @@ def _column_error(
         return error
     weights = call.weights.detach()
     own = position.at(weights.transpose(2, 3)).to(call.dtype)
-    eps = torch.finfo(call.coarsest_dtype).eps
-    rounding = 2 * eps if eps > torch.finfo(call.dtype).eps else 0.0  # the model itself rounds its weights
-    difference = ((column - own).abs() - rounding * own).masked_fill(weights.amax(-1) == 0, 0.0)
+    difference = ((column - own).abs() - _rounding_of_weights(call) * own).masked_fill(
+        weights.amax(-1) == 0, 0.0
+    )
     return torch.maximum(error, difference.amax((1, 2)))
+
+
+def _rounding_of_weights(call: AttentionCall) -> float:
+    """Return how far the model's own weights may be off by its rounding, relative to them.
+
+    In half precision the softmax rounds its result; a softmax in float32 of float64 scores rounds those too.
+    """
+    coarsest = torch.finfo(call.coarsest_dtype).eps
+    if coarsest <= torch.finfo(call.dtype).eps:
+        return 0.0
+    return coarsest * (64 if call.coarsest_dtype == torch.float32 else 2)
 
 
 def _largest(call: AttentionCall, scores: Tensor, weights: Tensor) -> Tensor:
