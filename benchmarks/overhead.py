@@ -3,12 +3,13 @@
     python benchmarks/overhead.py [--repeats 7] [--threads 1]
 
 BERT-base geometry (12 layers, 12 heads, width 768, feed-forward 3072) as `nn.TransformerEncoder`, float32,
-eval mode, no gradients. "dense" asks `nn.MultiheadAttention` for its weights, one [sample, head, token,
-token] array per layer, as tools do that read attention from the model's output. Times are taken in turn in
-one process and compared round by round. Memory is the rise of the peak resident size over the built model,
-each way in processes of its own (Linux with glibc), with large blocks given back to the system when they are
-freed (MALLOC_MMAP_THRESHOLD_): what is in use at once, not what the C library holds on to. Ratios are
-medians.
+eval mode, no gradients. "plain" is torch's native encoder code; "sdpa" is the same module with that switched
+off, so that it calls `scaled_dot_product_attention`, as the models of other libraries do. "dense" asks
+`nn.MultiheadAttention` for its weights, one [sample, head, token, token] array per layer, as tools do that
+read attention from the model's output. Times are taken in turn in one process and compared round by round.
+Memory is the rise of the peak resident size over the built model, each way in processes of its own (Linux
+with glibc), with large blocks given back to the system when they are freed (MALLOC_MMAP_THRESHOLD_): what is
+in use at once, not what the C library holds on to. Ratios are medians.
 
 The last table is the hard case: a model so small (3 layers, width 48, 17 tokens, 64 samples) that looking at
 it costs more than running it. There "capture" is one call of `clsight.capture`, and "recorder" one more
@@ -34,7 +35,7 @@ from torch import nn
 import clsight
 
 SHAPES = ((8, 128), (4, 512), (1, 2048))
-WAYS = ("plain", "capture", "dense")
+WAYS = ("plain", "sdpa", "capture", "dense")
 MEMORY_ROUNDS = 3
 _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 _GIVE_BACK = {"MALLOC_MMAP_THRESHOLD_": str(2**17)}
@@ -74,6 +75,10 @@ def run(way: str, model: nn.TransformerEncoder, x: torch.Tensor) -> None:
     with torch.no_grad():
         if way == "plain":
             model(x)
+        elif way == "sdpa":
+            torch.backends.mha.set_fastpath_enabled(False)
+            model(x)
+            torch.backends.mha.set_fastpath_enabled(True)
         elif way == "capture":
             clsight.capture(model, x)
         else:
@@ -89,7 +94,7 @@ def seconds(action: Callable[[], None]) -> float:
 
 
 def time_ratios(samples: int, tokens: int, repeats: int) -> dict[str, float]:
-    """Return the median time of a plain forward in seconds, and of each other way over plain, in turn."""
+    """Return the median time of a plain forward in seconds, of each way over plain, and of capture over sdpa."""
     model, x = encoder(), torch.randn(samples, tokens, 768)
     for way in WAYS:
         run(way, model, x)
@@ -97,6 +102,7 @@ def time_ratios(samples: int, tokens: int, repeats: int) -> dict[str, float]:
     result = {"plain": statistics.median(times["plain"] for times in rounds)}
     for way in WAYS[1:]:
         result[way] = statistics.median(times[way] / times["plain"] for times in rounds)
+    result["capture ÷ sdpa"] = statistics.median(times["capture"] / times["sdpa"] for times in rounds)
     return result
 
 
@@ -169,13 +175,16 @@ def main() -> None:
         print(json.dumps({"mebibytes": peak_mebibytes(lambda: run(way, model, x))}))
         return
     print(f"torch {torch.__version__}, {options.threads} thread(s), median of {options.repeats} rounds\n")
-    print("| samples × tokens | plain | capture ÷ plain | dense ÷ plain | memory: plain | capture | dense |")
-    print("|---|---|---|---|---|---|---|")
+    print(
+        "| samples × tokens | plain | capture ÷ plain | capture ÷ sdpa | dense ÷ plain "
+        "| memory: plain | sdpa | capture | dense |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|")
     for samples, tokens in SHAPES:
         times = time_ratios(samples, tokens, options.repeats)
         memory = {way: median_memory(way, samples, tokens) for way in WAYS}
         cells = [f"{samples} × {tokens}", f"{times['plain']:.2f} s"]
-        cells += [f"{times[way]:.3f}" for way in WAYS[1:]]
+        cells += [f"{times[way]:.3f}" for way in ("capture", "capture ÷ sdpa", "dense")]
         cells += [f"{memory['plain']:.0f} MiB"]
         cells += [f"{memory[way]:.0f} MiB ({memory[way] / memory['plain']:.2f}×)" for way in WAYS[1:]]
         print(f"| {' | '.join(cells)} |", flush=True)
