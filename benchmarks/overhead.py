@@ -94,7 +94,7 @@ def seconds(action: Callable[[], None]) -> float:
 
 
 def time_ratios(samples: int, tokens: int, repeats: int) -> dict[str, float]:
-    """Return the median time of a plain forward in seconds, of each way over plain, and of capture over sdpa."""
+    """Return the median seconds of a plain forward, each way over plain, and capture over sdpa."""
     model, x = encoder(), torch.randn(samples, tokens, 768)
     for way in WAYS:
         run(way, model, x)
