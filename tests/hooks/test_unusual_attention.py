@@ -302,3 +302,27 @@ def test_gradient_leaves_the_graph_for_the_users_own_backward():
     assert "attends_to_gradient" in recorder.record
     for found, expected in zip(module.parameters(), plain.parameters(), strict=True):
         assert torch.equal(found.grad, expected.grad)
+
+
+class Flip(nn.Module):
+    def forward(self, x):
+        return x.flip(1)
+
+
+def test_cls_that_moves_between_layers_is_refused_with_both_positions():
+    module = nn.Sequential(Block(sdpa), Block(sdpa), Flip(), Block(sdpa)).eval()
+    assert message_of(module, x()) == (
+        "`3`: expected CLS at position 0, as before, but got what left `1` as CLS at position 8. "
+        "The model changes the order of its tokens between layers. Capture layer by layer with within=, "
+        "such as '3', each with its cls_index."
+    )
+    assert message_of(module, x(), cls_index=[0, 2]).startswith(
+        "`3`: expected CLS at position [0, 2], as before, but got what left `1` as CLS at position [8, 6]."
+    )
+    assert clsight.capture(module, x(), within="3", cls_index=8).sizes["layer"] == 1
+    assert clsight.capture(module, x(), cls_index=4).sizes["layer"] == 3  # the middle of nine stays
+
+
+def test_equal_tokens_are_no_move():
+    module = nn.Sequential(Block(sdpa), Flip(), Block(sdpa)).eval()
+    assert clsight.capture(module, torch.ones(SAMPLES, TOKENS, WIDTH)).sizes["layer"] == 2

@@ -15,6 +15,7 @@ from clsight.hooks.extras import Finished, make_extras
 from clsight.hooks.gradient import Target, tap
 from clsight.hooks.layers import layer_names
 from clsight.hooks.mixing import for_later
+from clsight.hooks.moving import Move, Stays
 from clsight.hooks.operations import AttentionCall, Skipped
 from clsight.hooks.positions import Position
 from clsight.hooks.projection import ProjectionFinder
@@ -77,6 +78,7 @@ class Forward:
         self._attended: dict[int, Tensor] = {}
         self._finder: ProjectionFinder | None = None
         self._stream = ResidualStream()
+        self._stays = Stays()
         self._shelf = Shelf()
 
     @property
@@ -112,9 +114,12 @@ class Forward:
 
     def on_leave(self, name: str, inputs: Any, output: Any) -> None:
         """Look at a module that just ran: if it held the last attention call, CLS went through it."""
-        if "hidden" in self._settings.keep and self._layers and name in self._layers[-1].path:
-            tokens = self._layers[-1].tokens
-            position = self._positions[tokens]
+        if not self._layers or name not in self._layers[-1].path:
+            return
+        tokens = self._layers[-1].tokens
+        position = self._positions[tokens]
+        self._stays.on_leave(name, inputs, output, tokens=tokens, position=position)
+        if "hidden" in self._settings.keep:
             self._stream.on_leave(name, inputs, output, tokens=tokens, position=position)
 
     def on_linear(self, features: Tensor, weight: Tensor, receivers: Callable[[], list[nn.Module]]) -> None:
@@ -154,6 +159,8 @@ class Forward:
             raise self._nothing_seen([*skipped, *notes])
         names = [name or self._root for name in layer_names([layer.path for layer in layers])]
         views = [layer.view for layer in layers]
+        if self._stays.move is not None:
+            raise _cls_moved(self._stays.move, self._positions[layers[0].tokens])
         check_layers(layers, names)
         position = self._positions[layers[0].tokens]
         mask, of_mask = self._token_mask(layers[0], stated_mask)
@@ -243,3 +250,20 @@ class Forward:
 def _is_between_tokens(mask: Tensor, tokens: int, samples: int) -> bool:
     """Tell whether a mask in the call says which token may see which, such as a causal one."""
     return mask.shape == (tokens, tokens) and samples != tokens
+
+
+def _cls_moved(move: Move, position: Position) -> CaptureError:
+    """Return the error for a model that moves CLS between two layers."""
+    stands, found = position.index.tolist(), move.found
+    return CaptureError(
+        move.module,
+        expected=f"CLS at position {_alike(stands)}, as before",
+        got=f"what left `{move.before}` as CLS at position {_alike(found)}",
+        where="The model changes the order of its tokens between layers",
+        next_step=f"Capture layer by layer with within=, such as '{move.module}', each with its cls_index",
+    )
+
+
+def _alike(positions: list[int]) -> int | list[int]:
+    """Return the position that all samples share, or all positions."""
+    return positions[0] if len(set(positions)) == 1 else positions
