@@ -22,6 +22,13 @@ def opened(page: Page, address: str = "/") -> Page:
     return page
 
 
+def settled(page: Page) -> str:
+    """Return what the page says, once the doctor has spoken too."""
+    expect(page.locator(f"#{ids.DOCTOR} details.doctor")).to_be_visible(timeout=60_000)
+    text: str = page.locator("main").inner_text()
+    return text
+
+
 def selection(page: Page) -> dict[str, str]:
     """Return what the address selects."""
     return {name: values[0] for name, values in parse_qs(urlsplit(page.url).query).items()}
@@ -149,12 +156,12 @@ def test_arrow_keys_stay_with_a_control_that_has_the_focus(watched):
 
 def test_link_reopens_the_same_view(watched):
     page = opened(watched.page, VIEW)
-    seen = page.locator("main").inner_text()
+    seen = settled(page)
     expect(page.locator(HEADING)).to_have_text("Layer 1, head 3")
     expect(page.get_by_role("textbox", name="Model")).to_have_value("digits-zeros")
     page.reload()
     opened(page, page.url)
-    assert page.locator("main").inner_text() == seen
+    assert settled(page) == seen
     assert page.url.endswith(VIEW)
 
 
@@ -187,9 +194,9 @@ def test_broken_link_is_told_and_repaired(watched, query, told):
 def test_redrawn_cls_is_told_and_its_view_stays(watched):
     page = opened(watched.page, "/?model=digits-random-per-forward&sample=2")
     expect(page.get_by_text("draws CLS anew at each forward pass")).to_be_visible()
-    seen = page.locator("main").inner_text()
+    seen = settled(page)
     opened(page, page.url)
-    assert page.locator("main").inner_text() == seen
+    assert settled(page) == seen
 
 
 def test_dark_scheme_reaches_page_and_figures_and_stays(watched):
