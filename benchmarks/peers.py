@@ -64,9 +64,10 @@ def main() -> None:
     print(f"{versions()}\n{options.threads} thread(s), {options.layers} layers, {options.repeats} rounds\n")
     with tempfile.TemporaryDirectory() as folder:
         rows = [Row(name, tokens, options, Path(folder)) for name, tokens in shapes]
-        wrong = print_times(rows)
+        tools = [tool for tool in TOOLS if tool not in options.without]
+        wrong = print_times(rows, tools)
         print()
-        wrong += print_memory(rows)
+        wrong += print_memory(rows, tools)
     sys.exit("\n".join(wrong) or 0)
 
 
@@ -77,6 +78,7 @@ def asked_for() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=1, help="torch threads (default 1)")
     parser.add_argument("--samples", type=int, default=1, help="batch size (default 1)")
     parser.add_argument("--layers", type=int, default=12, help="layers of each model (default 12)")
+    parser.add_argument("--without", action="append", default=[], metavar="TOOL", help="leave out a peer")
     parser.add_argument("--tokens", type=int, help="for a trial: tokens of every case, a square plus 1")
     return parser.parse_args()
 
@@ -150,14 +152,14 @@ class Row:
         return [] if off <= TOLERANCE else [f"{self.label}: {tool}: weights off by {off:.1e}"]
 
 
-def print_times(rows: list[Row]) -> list[str]:
+def print_times(rows: list[Row], tools: list[str]) -> list[str]:
     """Print the table of times; return what is wrong."""
-    print_cells("time", "plain", *(f"{tool} ÷ plain" for tool in TOOLS), "largest difference")
-    print_cells(*["---"] * (len(TOOLS) + 3))
+    print_cells("time", "plain", *(f"{tool} ÷ plain" for tool in tools), "largest difference")
+    print_cells(*["---"] * (len(tools) + 3))
     wrong = []
     for row in rows:
-        found = {tool: row.measured("time", tool) for tool in TOOLS}
-        wrong += [line for tool in TOOLS for line in row.wrong(tool, found[tool])]
+        found = {tool: row.measured("time", tool) for tool in tools}
+        wrong += [line for tool in tools for line in row.wrong(tool, found[tool])]
         ran = [cell for cell in found.values() if "error" not in cell]
         plain = statistics.median([cell["plain"] for cell in ran] or [math.nan])
         apart = max((cell["difference"] for cell in ran), default=math.nan)
@@ -165,15 +167,15 @@ def print_times(rows: list[Row]) -> list[str]:
     return wrong
 
 
-def print_memory(rows: list[Row]) -> list[str]:
+def print_memory(rows: list[Row], tools: list[str]) -> list[str]:
     """Print the table of extra peak memory; return what is wrong."""
-    print_cells("extra peak memory", "plain", *TOOLS)
-    print_cells(*["---"] * (len(TOOLS) + 2))
+    print_cells("extra peak memory", "plain", *tools)
+    print_cells(*["---"] * (len(tools) + 2))
     wrong = []
     for row in rows:
         plain = row.measured("memory", "plain").get("mebibytes", math.nan)
-        found = {tool: row.measured("memory", tool) for tool in TOOLS}
-        wrong += [line for tool in TOOLS for line in row.wrong(tool, found[tool])]
+        found = {tool: row.measured("memory", tool) for tool in tools}
+        wrong += [line for tool in tools for line in row.wrong(tool, found[tool])]
         print_cells(row.label, f"{plain:.0f} MiB", *(memory_cell(cell, plain) for cell in found.values()))
     return wrong
 
