@@ -14,8 +14,8 @@ its number, why it matters, and one next step. This page is written by `python d
 
 ```python
 findings = clsight.diagnose(module, inputs)  # two different samples or more
-print(findings)                              # the table of the terminal
-findings.errors, findings.warnings           # tuples of findings
+print(findings)  # the table of the terminal
+findings.errors, findings.warnings  # tuples of findings
 findings.to_json()
 ```
 
