@@ -1,5 +1,6 @@
 """Which attention operations the mode sees, in which threads, and that the model does not notice."""
 
+import copy
 import threading
 
 import numpy as np
@@ -268,3 +269,16 @@ def test_threads_may_capture_one_module():
 def small_encoder(depth):
     layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
     return nn.TransformerEncoder(layer, depth, enable_nested_tensor=False).eval()
+
+
+def test_model_is_copied_and_saved_inside_a_recorder_as_outside(tmp_path):
+    module = nn.TransformerEncoderLayer(WIDTH, HEADS, 20, dropout=0.0, batch_first=True)
+    x = torch.randn(SAMPLES, TOKENS, WIDTH)
+    with clsight.Recorder(module) as recorder:
+        module(x)
+        copied = copy.deepcopy(module)
+        torch.save(module, tmp_path / "module.pt")
+        copied(x)  # the copy is another module: it does not count
+    assert recorder.record.sizes["sample"] == SAMPLES
+    loaded = torch.load(tmp_path / "module.pt", weights_only=False)
+    torch.testing.assert_close(loaded(x), module(x))

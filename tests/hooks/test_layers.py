@@ -1,5 +1,8 @@
 """Names of layers from the modules that were running."""
 
+import copy
+import pickle
+
 import pytest
 import torch
 from torch import nn
@@ -42,7 +45,7 @@ def test_path_holds_the_modules_that_run():
             return x
 
     module = nn.Sequential(nn.Sequential(nn.Identity(), Probe()), nn.Identity())
-    with ModulePath(module) as path:
+    with ModulePath(named_parts(module)) as path:
         module(torch.zeros(1))
         assert path.names == ()
     assert seen == [("", "0", "0.1")]
@@ -65,14 +68,14 @@ def test_path_survives_an_exception_that_the_model_catches():
                 return self.then(x)
 
     module = nn.Sequential(Tries(), nn.Identity())
-    with ModulePath(module) as path:
+    with ModulePath(named_parts(module)) as path:
         module(torch.zeros(1))
         assert path.names == ()
 
 
 def test_modules_of_torch_that_hold_no_other_get_no_hooks():
     layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
-    with ModulePath(layer):
+    with ModulePath(named_parts(layer)):
         hooked = {name for name, part in layer.named_modules() if part._forward_hooks}
     assert hooked == {"", "self_attn"}
 
@@ -84,8 +87,9 @@ def test_own_module_without_submodules_is_hooked_also_if_it_extends_torchs():
             return super().forward(x)
 
     seen = []
-    with ModulePath(nn.Sequential(Attention(2, 2))) as path:
-        path._module(torch.zeros(1, 2))
+    module = nn.Sequential(Attention(2, 2))
+    with ModulePath(named_parts(module)) as path:
+        module(torch.zeros(1, 2))
     assert seen == [("", "0")]
 
 
@@ -110,7 +114,7 @@ def test_exception_is_traced_to_the_innermost_submodule():
 
 def test_leaving_removes_every_hook_after_an_error():
     module = nn.Sequential(nn.Linear(2, 3), nn.Linear(2, 3))
-    with pytest.raises(RuntimeError), ModulePath(module):
+    with pytest.raises(RuntimeError), ModulePath(named_parts(module)):
         module(torch.zeros(1, 2))
     assert not any(part._forward_hooks or part._forward_pre_hooks for part in module.modules())
 
@@ -123,8 +127,24 @@ def test_forward_after_a_failed_one_starts_anew():
             return x
 
     module = nn.Sequential(Fails())
-    with ModulePath(module) as path:
+    with ModulePath(named_parts(module)) as path:
         with pytest.raises(ValueError, match="planted"):
             module(torch.full((1,), torch.nan))
         module(torch.zeros(1))
         assert path.names == ()
+
+
+def test_a_copy_made_while_hooks_are_on_has_none_that_act():
+    seen = []
+
+    def noted(name, inputs, output):
+        seen.append(name)
+
+    module = nn.Sequential(nn.Sequential(nn.Identity()))
+    with ModulePath(named_parts(module), on_leave=noted):
+        copies = [copy.deepcopy(module), pickle.loads(pickle.dumps(module))]
+        for other in copies:
+            other(torch.zeros(1))
+        assert seen == []
+        module(torch.zeros(1))
+    assert seen == ["0", ""]

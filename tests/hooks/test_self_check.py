@@ -40,7 +40,8 @@ def attention_call(dtype=torch.float32, *, scale_of_query=1.0):
 
 def check(call, dtype=torch.float32, **changes):
     view = view_cls(call, Position(torch.zeros(SAMPLES, dtype=torch.int64)))
-    layer = Layer.of(replace(call, softmax_dtype=dtype), replace(view, **changes), ("", "layers.7"))
+    layer = Layer.of(replace(call, softmax_dtype=dtype), ("", "layers.7"))
+    layer.view = replace(view, **changes)
     check_layers([layer], ["layers.7"])
     return view
 

@@ -26,7 +26,7 @@ class Layer:
 
     Attributes:
         path: Names of the modules that were running, outermost first.
-        view: What CLS sees.
+        view: What CLS sees; set when the call was looked at.
         dtype: The dtype the operation ran in.
         coarsest_dtype: The dtype that rounded its result most.
         tokens: Number of tokens of its sequence.
@@ -35,6 +35,7 @@ class Layer:
         has_dropout: Whether weights were dropped after the softmax.
         is_folded: Whether the model's own code folded heads into the batch.
         is_misread: Whether it turned out that it put heads before samples.
+        gram: What makes `value_norm` of the values, as long as the call waits to be looked at.
         value_norm: `[sample, head, key]`, ‖v W_O‖, once the output projection was found.
         contribution_norm: `[sample, key]`, ‖Σ_h row_h v_h W_O‖, likewise, if asked for.
         call: The call itself, if what was asked for is computed when the forward pass has ended.
@@ -43,7 +44,7 @@ class Layer:
     """
 
     path: tuple[str, ...]
-    view: ClsView
+    view: ClsView = field(init=False)
     dtype: torch.dtype
     coarsest_dtype: torch.dtype
     tokens: int
@@ -52,6 +53,7 @@ class Layer:
     has_dropout: bool
     is_folded: bool
     is_misread: bool = False
+    gram: Tensor | None = None
     value_norm: Tensor | None = None
     contribution_norm: Tensor | None = None
     call: AttentionCall | None = None
@@ -59,11 +61,10 @@ class Layer:
     tap: Tap | None = None
 
     @classmethod
-    def of(cls, call: AttentionCall, view: ClsView, path: tuple[str, ...]) -> Self:
-        """Return the layer of one call, without holding on to the call."""
+    def of(cls, call: AttentionCall, path: tuple[str, ...]) -> Self:
+        """Return the layer of one call, without a view and without holding on to the call."""
         return cls(
             path,
-            view,
             dtype=call.query.dtype,
             coarsest_dtype=call.coarsest_dtype,
             tokens=call.tokens,

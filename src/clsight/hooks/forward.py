@@ -30,6 +30,7 @@ from clsight.hooks.self_check import (
     mask_notes,
 )
 from clsight.hooks.shelf import Shelf
+from clsight.hooks.small_calls import SmallCalls
 
 _AFTERWARDS = frozenset(["keys_values", "rollout", "received", "gradient"])
 """What is computed when the forward pass has ended, from queries, keys and values as they were before."""
@@ -80,6 +81,7 @@ class Forward:
         self._stream = ResidualStream()
         self._stays = Stays()
         self._shelf = Shelf()
+        self._small = SmallCalls()
 
     @property
     def paths(self) -> list[tuple[str, ...]]:
@@ -98,7 +100,9 @@ class Forward:
             self._positions[call.tokens] = Position(resolve_cls_index(self._settings.cls_index, call))
             self._attended[call.tokens] = attended_keys(call)
         position = self._positions[call.tokens]
-        layer = Layer.of(call, view_cls(call, position).on(self._shelf), path)
+        layer = Layer.of(call, path)
+        if "contributions" in self._settings.keep or not self._small.take(layer, call, position):
+            layer.view = view_cls(call, position).on(self._shelf)
         self._keep_more(layer, call, position)
         self._layers.append(layer)
         self._finder = ProjectionFinder(call, position)
@@ -137,11 +141,18 @@ class Forward:
         if self._finder.is_projection(features, weight):
             effective = self._finder.effective_weight(weight, receivers())
             if effective is not None:
-                layer.value_norm = self._shelf.keep(self._finder.value_norm(effective))
+                self._measure_values(layer, self._finder, self._finder.gram(effective))
             if effective is not None and "contributions" in self._settings.keep:
                 layer.contribution_norm = self._finder.contribution_norm(effective, layer.view.row)
         if not self._finder.is_waiting:
             self._finder = None
+
+    def _measure_values(self, layer: Layer, finder: ProjectionFinder, gram: Tensor) -> None:
+        """Give a layer the norms of its values, now or when it is looked at."""
+        if self._small.is_waiting(layer):
+            layer.gram = gram
+        else:
+            layer.value_norm = self._shelf.keep(finder.value_norm(gram))
 
     def finish(self, stated_mask: Tensor | None, output: Any) -> ForwardPass:
         """Check the layers of the forward pass that just ended, and gather them.
@@ -153,6 +164,8 @@ class Forward:
         Raises:
             CaptureError: If there is no attention to show, or a map would be wrong.
         """
+        with torch._C.DisableTorchFunction():  # no need for the mode to see what is computed here
+            self._small.look()
         layers, notes = select_layers(self._layers, skipped=self._skipped, root=self._root)
         skipped = sentences_on(self._skipped, layers, root=self._root)
         if not layers:
@@ -161,7 +174,8 @@ class Forward:
         views = [layer.view for layer in layers]
         if self._stays.move is not None:
             raise _cls_moved(self._stays.move, self._positions[layers[0].tokens])
-        check_layers(layers, names)
+        with torch._C.DisableTorchFunction():
+            check_layers(layers, names)
         position = self._positions[layers[0].tokens]
         mask, of_mask = self._token_mask(layers[0], stated_mask)
         logits, why_no_logits = self._logits(output, len(position.index))

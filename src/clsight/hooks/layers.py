@@ -5,7 +5,7 @@ no other attention call shares: `encoder.layers.2`, `blocks.2`, `block#3` when o
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from threading import get_ident
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -16,6 +16,28 @@ from torch.utils.hooks import RemovableHandle
 
 _WRAPPED = frozenset(["_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"])
 """What torch.compile, FSDP and activation checkpointing call the module inside their wrapper."""
+
+
+class OwnHook:
+    """A hook that belongs to one module: a copy of the module, or its pickle, gets one that does nothing."""
+
+    def __init__(self, call: Callable[..., None]) -> None:
+        self._call = call
+
+    def __call__(self, *args: Any) -> None:
+        """Do what the hook does."""
+        self._call(*args)
+
+    def __reduce__(self) -> Any:
+        return _no_hook, ()
+
+
+def _no_hook() -> Callable[..., None]:
+    return _nothing
+
+
+def _nothing(*_: Any) -> None:
+    """Stand in a copied module for the hook of the original."""
 
 
 class _Run(NamedTuple):
@@ -33,19 +55,21 @@ class ModulePath:
     no other module, such as linear maps and norms, run no attention and get no hooks.
 
     Args:
-        module: The whole module.
+        parts: Every submodule by name, as `named_parts` gives them; "" is the whole module.
         on_leave: Called with the name, the inputs and the output of each submodule that has run.
     """
 
     def __init__(
-        self, module: nn.Module, *, on_leave: Callable[[str, Any, Any], None] = lambda *_: None
+        self,
+        parts: Mapping[str, nn.Module],
+        *,
+        on_leave: Callable[[str, Any, Any], None] = lambda *_: None,
     ) -> None:
-        self._module = module
+        self._parts = parts
         self._on_leave = on_leave
         self._running: list[_Run] = []
         self._handles: list[RemovableHandle] = []
         self._thread = 0
-        self._parts: dict[str, nn.Module] = {}
         self._ran: dict[str, None] = {}
 
     @property
@@ -97,11 +121,11 @@ class ModulePath:
 
     def __enter__(self) -> Self:
         self._thread = get_ident()
-        self._parts = named_parts(self._module)
         for name, module in self._parts.items():
             if _can_attend(module):
-                self._handles.append(module.register_forward_pre_hook(self._entering(name), with_kwargs=True))
-                self._handles.append(module.register_forward_hook(self._leaving(name), with_kwargs=True))
+                entering, leaving = OwnHook(self._entering(name)), OwnHook(self._leaving(name))
+                self._handles.append(module.register_forward_pre_hook(entering, with_kwargs=True))
+                self._handles.append(module.register_forward_hook(leaving, with_kwargs=True))
         return self
 
     def __exit__(
@@ -139,16 +163,25 @@ def named_parts(module: nn.Module) -> dict[str, nn.Module]:
     """Return every submodule by its owner's name for it, without what compiling or sharding put between."""
     parts: dict[str, nn.Module] = {}
     for name, part in module.named_modules():
-        own = ".".join(piece for piece in name.split(".") if piece not in _WRAPPED)
+        own = _own_words(name) if any(wrapped in name for wrapped in _WRAPPED) else name
         if own or not parts:  # the root stays the outermost, of others the innermost counts
             parts[own] = part
     return parts
 
 
-def scripted_parts(module: nn.Module) -> list[str]:
-    """Return the names of scripted and traced submodules: they run no hooks and hide their attention."""
+def _own_words(name: str) -> str:
+    """Return a module's name without the words that compiling or sharding put in."""
+    return ".".join(piece for piece in name.split(".") if piece not in _WRAPPED)
+
+
+def scripted_parts(parts: Mapping[str, nn.Module]) -> list[str]:
+    """Return the names of scripted and traced submodules: they run no hooks and hide their attention.
+
+    Args:
+        parts: Every submodule by name, as `named_parts` gives them.
+    """
     found: list[str] = []
-    for name, part in named_parts(module).items():
+    for name, part in parts.items():
         is_inside = any(name.startswith(f"{outer}.") for outer in found)
         if isinstance(part, torch.jit.ScriptModule) and not is_inside:
             found.append(name)

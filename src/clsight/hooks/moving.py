@@ -63,6 +63,9 @@ def _moved(state: Tensor, entering: Tensor, position: Position) -> list[int] | N
         return None
     if torch.equal(position.at(entering[:, None])[:, 0], state):
         return None
+    candidates = entering[..., 0] == state[:, :1]  # one channel rules most out, without a pass over all
+    if not bool(candidates.any(1).all()):
+        return None
     equal = (entering == state[:, None]).all(-1)
     if not bool((equal.sum(1) == 1).all()):
         return None

@@ -19,6 +19,10 @@ class Position:
         first = int(index[0])
         self.common = first if bool((index == first).all()) else None
 
+    def repeated(self, times: int) -> "Position":
+        """Return the same positions for as many batches, one behind the other."""
+        return Position(self.index.repeat(times))
+
     @classmethod
     def first_of(cls, index: Tensor) -> Self:
         """Return position 0 in as many samples: where CLS stands among queries if it alone asks."""

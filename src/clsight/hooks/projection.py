@@ -8,6 +8,7 @@ arXiv:2004.10102). Names of modules play no part.
 import torch
 from torch import Tensor, nn
 
+from clsight.hooks.grams import gram_of
 from clsight.hooks.operations import AttentionCall, split
 from clsight.hooks.positions import Position
 from clsight.hooks.products import exact_dtype, result_dtype
@@ -83,7 +84,7 @@ class ProjectionFinder:
             effective = self._as_linear(adapter)
             if effective is not None:
                 return effective
-        return weight.detach()
+        return weight
 
     def _as_linear(self, module: nn.Module) -> Tensor | None:
         """Return the weight of a module that is an affine map, or None if it is not."""
@@ -95,9 +96,16 @@ class ProjectionFinder:
         error = (self._merged @ weight.T - expected).abs().amax()
         return weight if bool(error <= _LINEAR * expected.abs().amax()) else None
 
-    def value_norm(self, weight: Tensor) -> Tensor:
+    def gram(self, weight: Tensor) -> Tensor:
+        """Return G = W_Oᵀ W_O of each head, `[group, head / group, value_dim, value_dim]`."""
+        groups, dtype = self._value.shape[1], exact_dtype(self._value)
+        return gram_of(weight, heads=self._heads, groups=groups, dtype=dtype)
+
+    def value_norm(self, gram: Tensor) -> Tensor:
         """Return ‖v W_O‖ of every token, `[sample, head, key]`."""
-        return _projected_norm(self._value, weight, self._heads)
+        value = self._value
+        pieces = torch.chunk(value, len(value)) if value.nbytes > _LARGE else (value,)
+        return torch.cat([norm_after(piece[None], gram[None])[0] for piece in pieces])
 
     def contribution_norm(self, weight: Tensor, row: Tensor) -> Tensor:
         """Return ‖Σ_h row_h v_h W_O‖, what each token adds to the attention output at CLS: `[sample, key]`.
@@ -128,18 +136,18 @@ class ProjectionFinder:
         return rows
 
 
-def _projected_norm(value: Tensor, weight: Tensor, heads: int) -> Tensor:
-    """Return ‖v W_O‖ as √(v G vᵀ) with one Gram matrix G = W_Oᵀ W_O per head: `[sample, head, key]`."""
+def norm_after(value: Tensor, gram: Tensor) -> Tensor:
+    """Return ‖v W_O‖ = √(v G vᵀ) of several layers: `[layer, sample, head, key]`, float32 or float64.
+
+    Args:
+        value: `[layer, sample, group, key, value_dim]`.
+        gram: `[layer, group, head / group, value_dim, value_dim]`, as `gram_of` gives them.
+    """
     with torch.no_grad(), torch.autocast(value.device.type, enabled=False):
-        dtype = exact_dtype(value)
-        slices = torch.chunk(weight.to(dtype), heads, dim=1)
-        gram = split(torch.stack([part.T @ part for part in slices]), 0, value.shape[1])
-        pieces = torch.chunk(value, len(value)) if value.nbytes > _LARGE else (value,)
-        return torch.cat([_norm(piece.to(dtype), gram) for piece in pieces]).to(result_dtype(value))
-
-
-def _norm(value: Tensor, gram: Tensor) -> Tensor:
-    """Return √(v G vᵀ), `[sample, head, key]`, of values `[sample, group, key, value_dim]`."""
-    value = value[:, :, None]
-    squares = (value @ gram).mul_(value).sum(-1)
-    return squares.clamp_(min=0).sqrt_().flatten(1, 2)
+        layers, samples, groups, keys, _ = value.shape
+        by_group = value.to(gram.dtype).transpose(1, 2).reshape(layers * groups, 1, samples * keys, -1)
+        squares = (
+            (by_group @ gram.flatten(0, 1)).mul_(by_group).sum(-1)
+        )  # [layer · group, head, sample · key]
+        norms = squares.clamp_(min=0).sqrt_().to(result_dtype(value))
+        return norms.view(layers, -1, samples, keys).transpose(1, 2)

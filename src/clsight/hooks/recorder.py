@@ -1,7 +1,7 @@
 """Record what CLS sees while a module runs, around any code: `clsight.Recorder`."""
 
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Self
 
@@ -17,7 +17,7 @@ from clsight.hooks.forward import ClsIndex, Forward, Settings
 from clsight.hooks.gradient import Target
 from clsight.hooks.interception import AttentionMode, Watch
 from clsight.hooks.keeping import parse_keep
-from clsight.hooks.layers import ModulePath, scripted_parts
+from clsight.hooks.layers import ModulePath, OwnHook, named_parts, scripted_parts
 from clsight.hooks.operations import AttentionCall, Skipped
 from clsight.module_lock import lock_of
 from clsight.records import concat
@@ -83,10 +83,8 @@ class Recorder:
         attributes: Mapping[str, Any] | None = None,
     ) -> None:
         self.module = _original(module)
-        unwrapped = [_UNWRAPPED] if self.module is not module else []
-        scripted = [f"`{name}`" for name in scripted_parts(self.module)]
-        not_seen = [f"{', '.join(scripted)} {_SCRIPTED}"] if scripted else []
-        self._notes = not_seen + unwrapped + ([_UNCOMPILED] if _is_compiled(self.module) else [])
+        self._unwrapped = [_UNWRAPPED] if self.module is not module else []
+        self._notes: list[str] = []
         self._name = type(self.module).__name__
         mask = None if token_mask is None else torch.as_tensor(token_mask)
         self._settings = Settings(cls_index, mask, within, parse_keep(keep), output, target)
@@ -100,7 +98,7 @@ class Recorder:
         }
         self._passes: list[Arrays] = []
         self._labeled: list[xr.Dataset] = []
-        self._path = ModulePath(self.module)
+        self._path = ModulePath({})
         self._exit = ExitStack()
         self._forward = self._new_forward()
 
@@ -130,11 +128,17 @@ class Recorder:
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             stack.enter_context(lock_of(self.module))
-            stack.enter_context(_uncompiled(self.module))
-            self._path = stack.enter_context(ModulePath(self.module, on_leave=self._on_leave))
-            before = self.module.register_forward_pre_hook(self._before, with_kwargs=True)
+            is_compiled = _is_compiled(self.module)
+            if is_compiled:  # its attention is seen only in Python code; this holds for the whole process
+                stack.enter_context(torch.compiler.set_stance("force_eager"))
+            parts = named_parts(self.module)
+            scripted = [f"`{name}`" for name in scripted_parts(parts)]
+            not_seen = [f"{', '.join(scripted)} {_SCRIPTED}"] if scripted else []
+            self._notes = not_seen + self._unwrapped + ([_UNCOMPILED] if is_compiled else [])
+            self._path = stack.enter_context(ModulePath(parts, on_leave=self._on_leave))
+            before = self.module.register_forward_pre_hook(OwnHook(self._before), with_kwargs=True)
             stack.callback(before.remove)
-            after = self.module.register_forward_hook(self._after, with_kwargs=True)
+            after = self.module.register_forward_hook(OwnHook(self._after), with_kwargs=True)
             stack.callback(after.remove)
             watch = Watch(
                 on_attention=self._on_attention,
@@ -151,7 +155,7 @@ class Recorder:
     ) -> None:
         self._exit.close()
         self._forward = self._new_forward()
-        self._path = ModulePath(self.module)  # the one that was entered refers back to the recorder
+        self._path = ModulePath({})  # the one that was entered refers back to the recorder
 
     def _new_forward(self, sizes: tuple[int, ...] = ()) -> Forward:
         return Forward(self._settings, root=self._name, sizes=sizes)
@@ -163,7 +167,8 @@ class Recorder:
         self._forward.on_linear(features, weight, lambda: self._path.receivers_of(features))
 
     def _on_leave(self, name: str, inputs: Any, output: Any) -> None:
-        self._forward.on_leave(name, inputs, output)
+        with torch._C.DisableTorchFunction():  # what is read here is none of the model's operations
+            self._forward.on_leave(name, inputs, output)
 
     def _before(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if self._path.is_running and len(self._path.names) == 1:
@@ -177,7 +182,8 @@ class Recorder:
         silent = [f"`{name}`" for name in self._path.silent_siblings_of(self._forward.paths)]
         if silent:
             forward.notes.append(f"{', '.join(silent)} {_SILENT}")
-        self._passes.append(assemble(forward))
+        with torch._C.DisableTorchFunction():
+            self._passes.append(assemble(forward))
         self._forward = self._new_forward()
 
 
@@ -198,13 +204,5 @@ def _original(module: nn.Module) -> nn.Module:
 def _is_compiled(module: nn.Module) -> bool:
     """Tell whether any part of the module was compiled."""
     return any(
-        hasattr(part, "_orig_mod") or part._compiled_call_impl is not None for part in module.modules()
+        "_orig_mod" in part._modules or part._compiled_call_impl is not None for part in module.modules()
     )
-
-
-def _uncompiled(module: nn.Module) -> AbstractContextManager[None]:
-    """Return a context in which compiled parts run as Python code, where their attention calls can be seen.
-
-    It holds for the whole process, and so is entered only where something is compiled.
-    """
-    return torch.compiler.set_stance("force_eager") if _is_compiled(module) else nullcontext()
