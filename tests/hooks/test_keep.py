@@ -231,3 +231,13 @@ def test_kept_records_survive_saving(tmp_path):
     )
     path = clsight.save_record(record, tmp_path / "kept.zarr.zip")
     assert clsight.open_record(path).identical(record)
+
+
+@by_case
+def test_nothing_asked_for_keeps_the_weights_alone(case):
+    record, usual = capture(case, ()), capture(case, "vectors")
+    assert set(usual) - set(record) == {"query", "key", "value", "value_norm"} & set(usual)
+    for name in record:
+        np.testing.assert_array_equal(record[name], usual[name])
+    for name in ("query", "key", "value", "value_norm"):
+        assert record.attrs["absent"][name] == "not asked for: keep=() keeps the weights alone"

@@ -91,8 +91,9 @@ def bmm_attention(query, key, value):
 
 
 @pytest.mark.parametrize("attend", [sdpa, bmm_attention])
-def test_heads_before_samples_in_the_batch_are_noticed(attend):
-    found = message_of(model(heads_first(attend)), x())
+@pytest.mark.parametrize("keep", ["vectors", ()])
+def test_heads_before_samples_in_the_batch_are_noticed(attend, keep):
+    found = message_of(model(heads_first(attend)), x(), keep=keep)
     assert "`0`: expected samples before heads" in found
     record = clsight.capture(model(heads_first(attend)), x()[:1])
     expected = clsight.capture(model(sdpa), x()[:1])

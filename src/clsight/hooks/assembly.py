@@ -1,6 +1,6 @@
 """From the layers of one forward pass to a record: arrays at once, labels when the record is asked for."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -18,6 +18,7 @@ from clsight.hooks.operations import AttentionCall
 from clsight.schema import SCHEMA_VERSION
 
 _TEXT = np.dtypes.StringDType()
+_NOT_ASKED_FOR = "not asked for: keep=() keeps the weights alone"
 
 
 @dataclass(eq=False)
@@ -101,6 +102,7 @@ class ForwardPass:
     Attributes:
         layers: Captured attention calls in order, at least one.
         names: A unique name per layer.
+        with_vectors: Whether CLS's own vectors and the norms of values were asked for.
         cls_index: `[sample]`, position of CLS.
         token_mask: `[sample, token]`, True = real token, extra keys included.
         logits: `[sample, class]` or None.
@@ -111,6 +113,7 @@ class ForwardPass:
 
     layers: list[Layer]
     names: list[str]
+    with_vectors: bool
     cls_index: Tensor
     token_mask: Tensor
     logits: Tensor | None
@@ -177,7 +180,7 @@ def _layer_variables(forward: ForwardPass, mask: NDArray[np.bool_]) -> dict[str,
     def stack(name: str) -> NDArray[Any]:
         return _numpy(torch.stack([getattr(layer.view, name) for layer in layers], dim=1))
 
-    weights, vectors = ("sample", "layer", "head", "token"), ("sample", "layer", "head", "head_dim")
+    weights = ("sample", "layer", "head", "token")
     attended_by = stack("column")
     if not mask.all():
         np.copyto(attended_by, np.nan, where=~mask[:, None, None])
@@ -186,11 +189,23 @@ def _layer_variables(forward: ForwardPass, mask: NDArray[np.bool_]) -> dict[str,
         "attended_by": (weights, attended_by),
         "attention_error": (("sample", "layer"), np.maximum(stack("output_error"), stack("column_error"))),
     }
+    if forward.with_vectors:
+        _add_vectors(variables, forward, stack)
+    else:
+        forward.absent.update(dict.fromkeys(("query", "key", "value", "value_norm"), _NOT_ASKED_FOR))
+    return variables
+
+
+def _add_vectors(
+    variables: dict[str, Any], forward: ForwardPass, stack: Callable[[str], NDArray[Any]]
+) -> None:
+    """Add CLS's own vectors and the norms of values, or the reason why they are missing."""
+    layers = forward.layers
     for name in ("query", "key", "value"):
         if getattr(layers[0].view, name).shape[-1] != layers[0].view.query.shape[-1]:
             forward.absent[name] = "its head width differs from the query's"
             continue
-        variables[name] = (vectors, stack(name))
+        variables[name] = (("sample", "layer", "head", "head_dim"), stack(name))
     missing = [name for name, layer in zip(forward.names, layers, strict=True) if layer.value_norm is None]
     if missing:
         forward.absent["value_norm"] = (
@@ -199,8 +214,7 @@ def _layer_variables(forward: ForwardPass, mask: NDArray[np.bool_]) -> dict[str,
         )
     else:
         norms = torch.stack([layer.value_norm for layer in layers if layer.value_norm is not None], dim=1)
-        variables["value_norm"] = (weights, _numpy(norms))
-    return variables
+        variables["value_norm"] = (("sample", "layer", "head", "token"), _numpy(norms))
 
 
 def _coordinates(arrays: Arrays, mask: NDArray[np.bool_], tokens: TokenMap) -> dict[str, Any]:

@@ -105,7 +105,8 @@ class Forward:
             layer.view = view_cls(call, position).on(self._shelf)
         self._keep_more(layer, call, position)
         self._layers.append(layer)
-        self._finder = ProjectionFinder(call, position)
+        if self._settings.keep or call.is_folded:  # the projection tells whether samples come first
+            self._finder = ProjectionFinder(call, position)
 
     def _keep_more(self, layer: Layer, call: AttentionCall, position: Position) -> None:
         """Hold on to what `keep` asks for."""
@@ -188,6 +189,7 @@ class Forward:
         return ForwardPass(
             layers=layers,
             names=names,
+            with_vectors="vectors" in self._settings.keep,
             cls_index=position.index,
             token_mask=mask,
             logits=logits,

@@ -6,7 +6,7 @@ from typing import Final
 from clsight.errors import CaptureError, did_you_mean
 
 KEEP: Final = {
-    "vectors": "`query`, `key`, `value` of CLS, which are always kept",
+    "vectors": "`query`, `key`, `value` of CLS and `value_norm`; left out by `keep=()` alone",
     "keys_values": "`keys`, `values` of all tokens",
     "hidden": "`hidden`, CLS in the residual stream before the first block and after each",
     "contributions": "`contribution_norm`, how much each token adds to the attention output at CLS",
@@ -18,7 +18,7 @@ KEEP: Final = {
 
 
 def parse_keep(keep: str | Iterable[str]) -> frozenset[str]:
-    """Return the names as a set.
+    """Return the names as a set: with "vectors" unless nothing at all is asked for.
 
     Raises:
         CaptureError: If a name is unknown.
@@ -28,4 +28,4 @@ def parse_keep(keep: str | Iterable[str]) -> frozenset[str]:
         raise CaptureError(
             "keep", expected="names of what to keep", got=repr(name), next_step=did_you_mean(name, KEEP)
         )
-    return names
+    return names | {"vectors"} if names else names

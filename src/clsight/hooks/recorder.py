@@ -48,7 +48,8 @@ class Recorder:
         token_mask: `[sample, token]`, True = real token. By default taken from the call's `token_mask`,
             `attention_mask` or `src_key_padding_mask`, else from what the attention itself masks.
         within: Name of the submodule to look at, where a module runs several towers (CLIP).
-        keep: What else to keep, names from `clsight.hooks.KEEP`; with "gradient" gradients must be on.
+        keep: What else to keep, names from `clsight.hooks.KEEP`, or () for the weights alone; with "gradient"
+            gradients must be on.
         output: From the module's output to its logits; by default `.logits`, else the output's single
             `[sample, class]` tensor.
         target: What "gradient" differentiates: a class, one per sample, or a function from the module's

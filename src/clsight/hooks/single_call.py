@@ -50,7 +50,7 @@ def capture(
             Default 0, or the subject's own.
         token_mask: `[sample, token]`, True = real token; by default found as `clsight.Recorder` does.
         within: Name of the submodule to look at, where a module runs several towers.
-        keep: What else to keep, names from `clsight.hooks.KEEP`.
+        keep: What else to keep, names from `clsight.hooks.KEEP`; () for the weights alone, a little faster.
         output: From the module's output to its logits; by default found as `clsight.Recorder` does.
         target: What `keep="gradient"` differentiates; by default the logit of the predicted class.
         eval_mode: Run in eval mode and restore each submodule's mode afterwards; False runs it as it is.
