@@ -80,12 +80,12 @@ def plain(case: Case) -> Callable[[], None]:
     return run
 
 
-def with_clsight(case: Case) -> Callable[[], Views]:
+def with_clsight(case: Case, keep: tuple[str, ...] = ("vectors",)) -> Callable[[], Views]:
     """Return a capture."""
     model, inputs = case.model("sdpa"), case.inputs()
 
     def run() -> Views:
-        record = clsight.capture(model, inputs)
+        record = clsight.capture(model, inputs, keep=keep)
         return torch.from_numpy(record.attends_to.values), torch.from_numpy(record.attended_by.values)
 
     return run
@@ -185,6 +185,7 @@ def with_attnread(case: Case) -> Callable[[], Views]:
 
 TOOLS: dict[str, Callable[[Case], Callable[[], Any]]] = {
     "clsight": with_clsight,
+    "clsight, weights alone": lambda case: with_clsight(case, keep=()),
     "transformers": with_transformers,
     "TransformerLens, cache": with_lens_cache,
     "TransformerLens, hooks": with_lens_hooks,

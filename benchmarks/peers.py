@@ -10,7 +10,8 @@ mode, without gradients and without padding. Each tool has to give the CLS row a
 attention weights, per layer and head, as tensors of their own; the rest of what it makes is dropped.
 
 - plain: the forward pass under sdpa, without weights. What all others are divided by.
-- clsight: `clsight.capture` of the sdpa model. Gives the row and the column, from a forward pass under sdpa.
+- clsight: `clsight.capture` of the sdpa model. Gives the row and the column, from a forward pass under sdpa,
+  and by default the vectors of CLS and the norms of all values; "weights alone" is `keep=()`, without those.
 - transformers: the eager model with `output_attentions=True`. Gives all weights; row and column are cut out.
 - TransformerLens, cache: `TransformerBridge` (which makes the model eager), `run_with_cache` with a
   `names_filter` for the attention patterns alone. Gives all weights; row and column are cut out.
@@ -49,7 +50,15 @@ ATTNREAD_PINS = (
     "attnread==0.1.2",
     "nnsight==0.7.0",
 )  # another nnsight than its peers: in a folder of its own
-TOOLS = ("clsight", "transformers", "TransformerLens, cache", "TransformerLens, hooks", "nnsight", "AttnRead")
+TOOLS = (
+    "clsight",
+    "clsight, weights alone",
+    "transformers",
+    "TransformerLens, cache",
+    "TransformerLens, hooks",
+    "nnsight",
+    "AttnRead",
+)
 SHAPES = (("ViT-B/16", 197), ("ViT-B/16", 1025), ("BERT-base", 512))
 TOLERANCE = 1e-6  # float32: weights near 1 / tokens, and different orders of summation through 12 layers
 

@@ -48,7 +48,7 @@ class Stays:
             self.move = None if found is None else Move(name, before.name, found)
         leaving = _sequence(output, tokens, len(position.index))
         if leaving is not None:
-            self._left.append(_Left(name, position.at(leaving[:, None])[:, 0].clone()))
+            self._left.append(_Left(name, position.in_sequence(leaving).clone()))
 
 
 def _moved(state: Tensor, entering: Tensor, position: Position) -> list[int] | None:
@@ -61,7 +61,7 @@ def _moved(state: Tensor, entering: Tensor, position: Position) -> list[int] | N
     """
     if state.shape[-1] != entering.shape[-1] or state.dtype != entering.dtype:
         return None
-    if torch.equal(position.at(entering[:, None])[:, 0], state):
+    if torch.equal(position.in_sequence(entering), state):
         return None
     candidates = entering[..., 0] == state[:, :1]  # one channel rules most out, without a pass over all
     if not bool(candidates.any(1).all()):

@@ -34,6 +34,12 @@ class Position:
             return tensor[:, :, self.common]
         return tensor[torch.arange(len(tensor), device=tensor.device), :, self.index]
 
+    def in_sequence(self, tensor: Tensor) -> Tensor:
+        """Return `tensor[sample, index[sample]]`: `[sample, token, channel]` to `[sample, channel]`."""
+        if self.common is not None:
+            return tensor[:, self.common]
+        return tensor[torch.arange(len(tensor), device=tensor.device), self.index]
+
     def with_checked(self, queries: int) -> Tensor:
         """Return CLS and the queries whose rows the self-check computes whole, a third and two thirds along.
 

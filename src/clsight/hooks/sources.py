@@ -7,8 +7,7 @@ before and after a map do not count.
 """
 
 from collections import deque
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
@@ -18,8 +17,7 @@ from clsight.hooks.operations import Skipped
 _LAST_MAPS = 8
 
 
-@dataclass(frozen=True)
-class Source:
+class Source(NamedTuple):
     """What fed a linear map: the identity of its storage, and its shape."""
 
     storage: int
@@ -51,7 +49,7 @@ class Sources:
     def on_linear(self, features: Tensor, result: Tensor) -> None:
         """Remember one linear map."""
         read = self._before_norm(_weak_reference(features))
-        source = Source(read.cdata, tuple(features.shape))
+        source = Source(read.cdata, features.shape)
         self._maps.append((_weak_reference(result), read, source))
 
     def on_norm(self, features: Tensor, result: Tensor) -> None:
@@ -74,8 +72,10 @@ class Sources:
 
     def _before_norm(self, storage: StorageWeakRef) -> StorageWeakRef:
         """Return the storage of what was normed into this one, or this one."""
-        normed = (read for written, read in reversed(self._norms) if written.cdata == storage.cdata)
-        return next(normed, storage)
+        for written, read in reversed(self._norms):
+            if written.cdata == storage.cdata:
+                return read
+        return storage
 
     def of(self, tensor: Tensor) -> Source | None:
         """Return what fed the linear map whose result this tensor is a view of, or None if none is known."""
@@ -109,6 +109,7 @@ def why_no_self_attention(sources: Sources, query: Tensor, key: Tensor, value: T
     tokens = key.shape[-2]
     if known and not known.may_have(tokens):
         return Skipped(
-            f"its {tokens} keys are channels or groups, not the tokens of a sequence of shape {known.shape}"
+            f"its {tokens} keys are channels or groups, not the tokens of a sequence of shape "
+            f"{tuple(known.shape)}"
         )
     return None
