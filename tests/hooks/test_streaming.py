@@ -68,3 +68,29 @@ def test_failing_batch_raises_and_leaves_the_model_clean():
     with pytest.raises(clsight.CaptureError, match=r"expected a forward pass that runs"):
         next(records)
     assert not any(part._forward_hooks or part._forward_pre_hooks for part in model.modules())
+
+
+def test_position_and_mask_may_differ_from_batch_to_batch():
+    model, lengths = encoder(), [torch.tensor([3, 5]), torch.tensor([4, 2, 5])]
+    batches = [(torch.randn(len(length), 5, 8), length) for length in lengths]
+
+    class Wrapped(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.encoder = model
+
+        def forward(self, x, length):
+            return self.encoder(x, src_key_padding_mask=torch.arange(5) >= length[:, None])
+
+    records = list(
+        clsight.capture_batches(
+            Wrapped(),
+            batches,
+            cls_index=lambda batch: batch[1] - 1,
+            token_mask=lambda batch: torch.arange(5) < batch[1][:, None],
+            progress=False,
+        )
+    )
+    for record, length in zip(records, lengths, strict=True):
+        assert record.attrs["cls_index"] == (length - 1).tolist()
+        np.testing.assert_array_equal(record.token_mask.sum("token"), length)

@@ -327,3 +327,29 @@ def test_cls_that_moves_between_layers_is_refused_with_both_positions():
 def test_equal_tokens_are_no_move():
     module = nn.Sequential(Block(sdpa), Flip(), Block(sdpa)).eval()
     assert clsight.capture(module, torch.ones(SAMPLES, TOKENS, WIDTH)).sizes["layer"] == 2
+
+
+class Mapped(nn.Module):
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x):
+        return torch.vmap(lambda one: self.inner(one[None])[0])(x)
+
+
+def test_forward_inside_vmap_is_refused_with_the_way_out():
+    assert message_of(Mapped(model(sdpa)), x()) == (
+        "`Recorder`: expected a forward pass on tensors of its own, but got one inside torch.vmap or a "
+        "transform of torch.func. Capture a plain call of the module, with the samples as a batch."
+    )
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors:UserWarning")
+@pytest.mark.parametrize("layout", [torch.strided, torch.jagged])
+def test_nested_inputs_are_refused_with_the_way_out(layout):
+    nested = torch.nested.nested_tensor([torch.randn(5, WIDTH), torch.randn(3, WIDTH)], layout=layout)
+    assert message_of(model(sdpa), nested) == (
+        "`inputs`: expected tensors whose samples are equally long, but got a nested tensor. Pad it with "
+        "torch.nested.to_padded_tensor, and pass the mask of real tokens."
+    )

@@ -37,6 +37,7 @@ def check_inputs(inputs: object) -> None:
             got=f"a {type(inputs).__name__}",
             next_step="Turn the data into tensors, or pass what clsight.load returns, which prepares data",
         )
+    refuse_nested(inputs)
     first = first_tensor(inputs)
     if first is not None and first.dim() > 0 and first.shape[0] == 0:
         raise CaptureError(
@@ -56,9 +57,28 @@ def batch_sizes(inputs: object) -> tuple[int, ...]:
     """Return the sizes the batch may have: the first size of the first tensor with two dimensions or more.
 
     Where tokens come first, the batch is the second size.
+
+    Raises:
+        CaptureError: If a tensor is nested: its samples have no common length.
     """
+    refuse_nested(inputs)
     first = next((tensor for tensor in tensors_in(inputs) if tensor.dim() > 1), None)
     return () if first is None else tuple(first.shape[:2])
+
+
+def refuse_nested(inputs: object) -> None:
+    """Refuse nested tensors, whose samples have no common length.
+
+    Raises:
+        CaptureError: If there is one among the inputs.
+    """
+    if any(tensor.is_nested for tensor in tensors_in(inputs)):
+        raise CaptureError(
+            "inputs",
+            expected="tensors whose samples are equally long",
+            got="a nested tensor",
+            next_step="Pad it with torch.nested.to_padded_tensor, and pass the mask of real tokens",
+        )
 
 
 def tensors_in(value: object) -> Iterator[Tensor]:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
 
+from clsight.errors import CaptureError
 from clsight.hooks.operations import Skipped
 
 _LAST_MAPS = 8
@@ -88,8 +89,21 @@ class Sources:
 
 
 def _weak_reference(tensor: Tensor) -> StorageWeakRef:
-    """Return a reference to a storage that keeps its identity, not its memory."""
-    return StorageWeakRef(tensor.untyped_storage())  # type: ignore[no-untyped-call]
+    """Return a reference to a storage that keeps its identity, not its memory.
+
+    Raises:
+        CaptureError: If the tensor is one that `torch.func` or `torch.vmap` stands behind.
+    """
+    try:
+        storage = tensor.untyped_storage()
+    except NotImplementedError as error:
+        raise CaptureError(
+            "Recorder",
+            expected="a forward pass on tensors of its own",
+            got="one inside torch.vmap or a transform of torch.func",
+            next_step="Capture a plain call of the module, with the samples as a batch",
+        ) from error
+    return StorageWeakRef(storage)  # type: ignore[no-untyped-call]
 
 
 def why_no_self_attention(sources: Sources, query: Tensor, key: Tensor, value: Tensor) -> Skipped | None:

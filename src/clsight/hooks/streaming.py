@@ -26,7 +26,8 @@ def capture_batches(
         module_or_subject: As for `clsight.capture`.
         batches: The inputs of one call each, such as a `DataLoader`; read one at a time.
         progress: Show a progress bar on the error stream.
-        options: Keyword arguments of `clsight.capture`.
+        options: Keyword arguments of `clsight.capture`. `cls_index` and `token_mask` may be functions of the
+            batch, such as `lambda batch: batch["attention_mask"].sum(-1) - 1`.
 
     Yields:
         One record per batch, its samples numbered from 0; `clsight.concat` joins them.
@@ -43,4 +44,7 @@ def capture_batches(
         [4, 4, 4]
     """
     for batch in tqdm(batches, desc="capture", unit="batch", disable=not progress):
-        yield capture(module_or_subject, batch, **options)
+        own = {
+            name: options[name](batch) for name in ("cls_index", "token_mask") if callable(options.get(name))
+        }
+        yield capture(module_or_subject, batch, **{**options, **own})
