@@ -8,6 +8,7 @@ import torch
 
 import clsight
 from clsight.loading import as_subject
+from clsight.loading.fitting import by_layer
 from clsight.models import ClassificationTransformer as OwnClassifier
 from clsight.models import ModelConfig
 from doctor import patients
@@ -63,7 +64,7 @@ def forum():
 
 
 def loaded(*, missing=(), unexpected=()):
-    return lambda: subject(missing=list(missing), unexpected=list(unexpected))
+    return lambda: subject(missing=by_layer(missing), unexpected=by_layer(unexpected))
 
 
 def in_half():

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from clsight.errors import CheckpointError
-from clsight.loading.fitting import by_layer, fit_weights
+from clsight.loading.fitting import by_layer, fit_weights, names_in
 from clsight.loading.tensor_files import read_tensors
 
 FILE = Path("weights.pt")
@@ -103,6 +103,7 @@ def test_missing_names_are_told_by_layer():
         "": ["cls"],
         "2": ["bias"],
     }
+    assert names_in(by_layer(names)) == names
 
 
 def test_fit_refuses_a_file_that_lacks_more_than_half():

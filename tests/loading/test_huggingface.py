@@ -33,7 +33,7 @@ def test_a_model_of_text_is_loaded_and_captured(tmp_path, family):
     assert (record.token_kind.values[:, 0] == "cls").all()
     assert ("logits" in record) == ("head" in family)
     assert subject.token_kinds == ("cls", "word", "special")
-    assert subject.provenance["missing"] == subject.provenance["unexpected"] == []
+    assert subject.provenance["missing"] == subject.provenance["unexpected"] == {}
     assert len(subject.classes) == (3 if "head" in family else 0)
 
 

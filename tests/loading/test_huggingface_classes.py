@@ -38,11 +38,11 @@ def test_of_two_towers_it_is_the_one_that_sees(tmp_path, family):
         f"The vision tower of {family}Model. For the text tower state architecture="
         f"'transformers:{family}TextModel'"
     )
-    assert subject.provenance["missing"] == subject.provenance["unexpected"] == []
+    assert subject.provenance["missing"] == subject.provenance["unexpected"] == {}
     assert subject.takes == "image"
     text = clsight.load(tmp_path, architecture=f"transformers:{family}TextModel")
     assert type(text.module).__name__ == f"{family}TextModel"
-    assert text.provenance["missing"] == text.provenance["unexpected"] == []
+    assert text.provenance["missing"] == text.provenance["unexpected"] == {}
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_an_encoder_saved_without_its_decoder_is_loaded(tmp_path):
 def test_a_stated_class_counts(bert):
     subject = clsight.load(bert, architecture="transformers:BertModel")
     assert type(subject.module).__name__ == "BertModel"
-    assert subject.provenance["unexpected"] == ["classifier.bias", "classifier.weight"]
+    assert subject.provenance["unexpected"] == {"classifier": ["bias", "weight"]}
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ def test_folder_gives_what_open_clip_gives(case, tmp_path):
     inputs = subject.prepare(subject.examples).inputs
     with torch.no_grad():
         assert torch.equal(subject.module.encode_image(**inputs), module.encode_image(**inputs))
-    assert subject.provenance["missing"] == subject.provenance["unexpected"] == []
+    assert subject.provenance["missing"] == subject.provenance["unexpected"] == {}
     assert subject.within == "visual"
     found = clsight.capture(subject, subject.examples)
     expected = clsight.capture(module, inputs, within="visual")

@@ -29,7 +29,7 @@ def test_folder_gives_what_timm_gives(case, tmp_path):
     inputs = subject.prepare(subject.examples).inputs
     with torch.no_grad():
         assert torch.equal(subject.module(inputs), module(inputs))
-    assert subject.provenance["missing"] == subject.provenance["unexpected"] == []
+    assert subject.provenance["missing"] == subject.provenance["unexpected"] == {}
     prefix = PREFIX.get(case, ["cls"])
     kinds = subject.prepare(subject.examples).token_kind[0].tolist()
     assert kinds[: len(prefix)] == prefix

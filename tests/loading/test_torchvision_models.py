@@ -64,7 +64,7 @@ def test_subject_says_what_it_is(subject, weights):
     assert (subject.name, subject.cls_index, subject.takes) == ("vit_b_32 (weights.pth)", 0, "image")
     assert subject.token_kinds == ("cls", "patch")
     assert subject.provenance["inferred"] == {"image_size": SIZE, "classes": CLASSES}
-    assert subject.provenance["missing"] == subject.provenance["unexpected"] == []
+    assert subject.provenance["missing"] == subject.provenance["unexpected"] == {}
     assert len(subject.provenance["sha256"]) == 64
     prepared = subject.prepare(subject.examples)
     assert prepared.token_text[0].tolist()[:4] == ["[CLS]", "patch 0,0", "patch 0,1", "patch 0,2"]

@@ -80,7 +80,7 @@ def test_weights_load_into_the_class_by_its_name(project):
     assert torch.equal(subject.module(x), module(x))
     assert subject.token_kinds == ("cls", "step")
     assert (subject.name, subject.provenance["format"]) == ("weights", "weights of Mine")
-    assert (subject.provenance["missing"], subject.provenance["unexpected"]) == ([], [])
+    assert (subject.provenance["missing"], subject.provenance["unexpected"]) == ({}, {})
     assert "forward" not in subject.provenance
     torch.testing.assert_close(subject.cls_vector.values, module.cls.flatten())
 

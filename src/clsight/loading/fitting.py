@@ -61,6 +61,21 @@ def by_layer(names: Iterable[str]) -> dict[str, list[str]]:
     return layers
 
 
+def names_in(layers: Mapping[str, Iterable[str]]) -> list[str]:
+    """Return the whole names of what `by_layer` gave.
+
+    Example:
+        >>> names_in({"encoder.layer.1": ["output.weight"], "": ["cls"]})
+        ['encoder.layer.1.output.weight', 'cls']
+    """
+    return [f"{layer}.{name}" if layer else name for layer, names in layers.items() for name in names]
+
+
+def fit_by_layer(fit: Mapping[str, list[str]]) -> dict[str, dict[str, list[str]]]:
+    """Return what `fit_weights` gave as the provenance of a subject holds it: each list of names by layer."""
+    return {what: by_layer(names) for what, names in fit.items()}
+
+
 def _names(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor], file: Path) -> dict[str, str]:
     """Return the file's names by the names inside their wrapping."""
     plain: dict[str, str] = {}

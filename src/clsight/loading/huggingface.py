@@ -6,6 +6,7 @@ from typing import Any, Final
 import torch
 
 from clsight.errors import CheckpointError
+from clsight.loading.fitting import by_layer
 from clsight.loading.huggingface_classes import Choice, choose
 from clsight.loading.huggingface_config import CONFIG_FILE, read_config
 from clsight.loading.huggingface_pictures import picture_side
@@ -82,8 +83,8 @@ def huggingface_subject(
         **_versions(),
         "class": type(found.module).__name__,
         "attention": found.attention,
-        "missing": found.missing,
-        "unexpected": [name for name in found.unexpected if choice.is_mine(name, kind)],
+        "missing": by_layer(found.missing),
+        "unexpected": by_layer(name for name in found.unexpected if choice.is_mine(name, kind)),
         **({"chosen": choice.why} if choice.why else {}),
         **side.provenance,
     }

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from clsight.errors import CheckpointError
-from clsight.loading.fitting import fit_weights
+from clsight.loading.fitting import fit_by_layer, fit_weights
 from clsight.loading.open_clip_settings import OpenClipSettings, from_config, settings_by_name
 from clsight.loading.optional_libraries import needing
 from clsight.loading.options import Options
@@ -84,7 +84,7 @@ def _read(path: Path, settings: OpenClipSettings, options: Options, form: str) -
         "format": f"{form}, {file.kind}",
         "sha256": file.sha256,
         "open_clip": open_clip.__version__,
-        **fit,
+        **fit_by_layer(fit),
         "tower": _TOWERS.format(text="text" if settings.model.get("custom_text") else "transformer"),
     }
     if read_off is None:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from clsight.errors import CheckpointError
-from clsight.loading.fitting import fit_weights
+from clsight.loading.fitting import fit_by_layer, fit_weights
 from clsight.loading.options import Options
 from clsight.loading.plain_input import PlainInput, with_cls_at
 from clsight.loading.reconstruction import Plan, Reconstruction, tensor_of
@@ -83,7 +83,7 @@ def read_state_dict(path: Path, options: Options) -> Subject:
         "sha256": file.sha256,
         "torch": torch.__version__,
         **_told(plan, taken, settings, shapes, cls_index=options.cls_index, notes=notes),
-        **report,
+        **fit_by_layer(report),
         "set_aside": tower.set_aside,
         "prefix": prefix,
     }

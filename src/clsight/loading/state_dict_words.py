@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from math import prod
 from typing import Any
 
+from clsight.loading.fitting import names_in
 from clsight.loading.plain_input import PlainInput
 from clsight.loading.reconstruction import Plan
 from clsight.loading.state_dict_groups import Shapes
@@ -31,7 +32,7 @@ def reconstruction_sentence(provenance: Mapping[str, Any]) -> str:
     aside = provenance.get("set_aside", {})
     unused = [f"`{module}` ({why})" for module, why in aside.items()]
     weights = provenance.get("prefix", "")  # an optimizer's tensors, say, lie elsewhere in the file
-    names = [name for name in provenance.get("unexpected", []) if name.startswith(weights)]
+    names = [name for name in names_in(provenance.get("unexpected", {})) if name.startswith(weights)]
     unused += [f"`{name}`" for name in names if not _is_below(name, aside)]
     if unused:
         more = f" and {len(unused) - _SHOWN} more" if len(unused) > _SHOWN else ""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from clsight.errors import CheckpointError
-from clsight.loading.fitting import fit_weights
+from clsight.loading.fitting import fit_by_layer, fit_weights
 from clsight.loading.optional_libraries import needing
 from clsight.loading.options import Options
 from clsight.loading.peeling import peel
@@ -73,7 +73,7 @@ def _read(path: Path, settings: TimmSettings, options: Options, *, format_name: 
         "format": f"{format_name}, {file.kind}",
         "sha256": file.sha256,
         "timm": sys.modules["timm"].__version__,
-        **fit,
+        **fit_by_layer(fit),
         "inferred": inferred,
     }
     if converted:

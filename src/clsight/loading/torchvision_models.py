@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from clsight.errors import CheckpointError, did_you_mean
-from clsight.loading.fitting import fit_weights
+from clsight.loading.fitting import fit_by_layer, fit_weights
 from clsight.loading.options import Options
 from clsight.loading.peeling import peel
 from clsight.loading.picture_subject import PictureTokens, check_complete, picture_subject
@@ -126,7 +126,7 @@ def _provenance(
         "path": str(path),
         "format": f"weights of {options.architecture}, {file.kind}",
         "sha256": file.sha256,
-        **fit,
+        **fit_by_layer(fit),
         "inferred": {"image_size": sizes.image_size, "classes": sizes.classes},
         "assumed": {"pictures": "scaled, cut and normalized as for torchvision's own weights of this size"},
     }

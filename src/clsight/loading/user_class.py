@@ -14,7 +14,7 @@ from typing import Any
 from torch import nn
 
 from clsight.errors import CheckpointError, did_you_mean
-from clsight.loading.fitting import fit_weights
+from clsight.loading.fitting import fit_by_layer, fit_weights
 from clsight.loading.in_memory import subject_of
 from clsight.loading.options import Options
 from clsight.loading.subject import Subject
@@ -55,8 +55,7 @@ def read_user_class(path: Path, options: Options) -> Subject:
         "path": str(path),
         "format": f"weights of {type(module).__qualname__}",
         "sha256": tensors.sha256,
-        "missing": report["missing"],
-        "unexpected": report["unexpected"],
+        **fit_by_layer(report),
     }
     return subject
 

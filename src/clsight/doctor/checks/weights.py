@@ -12,6 +12,7 @@ from clsight.doctor.examination import Examination, NotApplicableError, RefusedE
 from clsight.doctor.findings import Finding, error, note, ok, warning
 from clsight.doctor.initial_weights import looks_untouched
 from clsight.doctor.registry import check
+from clsight.loading.fitting import names_in
 
 _NAMED = 4
 
@@ -29,8 +30,8 @@ def weights_loaded(examination: Examination) -> Iterator[Finding]:
     subject = examination.question.subject
     if subject is None or not {"missing", "unexpected"} & subject.provenance.keys():
         raise NotApplicableError("no loader told which weights were in a file")
-    missing = list(subject.provenance.get("missing", []))
-    unexpected = list(subject.provenance.get("unexpected", []))
+    missing = names_in(subject.provenance.get("missing", {}))
+    unexpected = names_in(subject.provenance.get("unexpected", {}))
     if missing:
         in_layers = _of_layers(examination, missing)
         told = error if in_layers else warning
