@@ -23,12 +23,12 @@ from clsight.doctor.passes import (
     failed_pass,
     noise_like,
     shifted,
-    undisturbed,
     watched_pass,
 )
 from clsight.errors import CaptureError
 from clsight.hooks import capture
 from clsight.hooks.calls import Inputs, first_tensor
+from clsight.hooks.random_streams import undisturbed
 
 if TYPE_CHECKING:
     from clsight.loading import Subject

@@ -1,20 +1,18 @@
 """One more forward pass of a model under examination, watched, and without a trace left in the model."""
 
-import random
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from clsight.errors import CaptureError
 from clsight.hooks.calls import Inputs, call_module, find_logits, tensors_in
-from clsight.module_lock import lock_of
+from clsight.hooks.random_streams import stream_states, undisturbed
 
 _DRAWING: Final = frozenset(
     {"bernoulli", "bernoulli_", "normal", "normal_", "rand", "rand_like", "randint", "randint_like"}
@@ -69,13 +67,13 @@ def watched_pass(
         for name, part in module.named_modules():
             stack.enter_context(_hooked(part, name, watched, running, seen))
         mode = _Watch(watched, running)
-        before = _streams(module)
+        before = stream_states(module)
         try:
             with mode:
                 returned = call_module(module, inputs)
         except FAILURES as failure:
             raise failed_pass(module, failure) from failure
-        if not watched.draws and not watched.dropouts and _streams(module) != before:
+        if not watched.draws and not watched.dropouts and stream_states(module) != before:
             watched.draws.append("a random stream")
     watched.outputs = [tensor.detach() for tensor in tensors_in(returned) if tensor.is_floating_point()]
     watched.logits = find_logits(returned, samples)[0] if output is None else output(returned)
@@ -90,36 +88,6 @@ def failed_pass(module: nn.Module, failure: Exception) -> CaptureError:
         got=f"{type(failure).__name__}: {' '.join(str(failure).split())}",
         next_step="Check the inputs, and that the module runs without clsight",
     )
-
-
-@contextmanager
-def undisturbed(module: nn.Module, seed: int) -> Iterator[None]:
-    """Run a block in eval mode with every random stream at a known start; all is as before afterwards.
-
-    Only this thread works on the module meanwhile.
-    """
-    devices = sorted({part.device for part in module.parameters() if part.device.type == "cuda"}, key=str)
-    generators = list(_generators(module))
-    modes = {part: part.training for part in module.modules()}
-    with lock_of(module), torch.random.fork_rng(devices=devices):
-        states = [generator.get_state() for generator in generators]
-        others = (np.random.get_state(), random.getstate())
-        try:
-            module.eval()
-            for number, generator in enumerate([torch.default_generator, *generators]):
-                generator.manual_seed(seed + 1000 * number)
-            for device in devices:
-                torch.cuda.default_generators[device.index or 0].manual_seed(seed)
-            np.random.seed(seed)
-            random.seed(seed)
-            yield
-        finally:
-            for generator, state in zip(generators, states, strict=True):
-                generator.set_state(state)
-            np.random.set_state(others[0])
-            random.setstate(others[1])
-            for part, training in modes.items():
-                part.training = training
 
 
 @contextmanager
@@ -139,20 +107,6 @@ def noise_like(tensor: Tensor) -> Tensor:
     """Return standard normal numbers in the shape of a tensor, always the same."""
     generator = torch.Generator().manual_seed(0)
     return torch.randn(tensor.shape, generator=generator, device="cpu").to(tensor)
-
-
-def _generators(module: nn.Module) -> Iterator[torch.Generator]:
-    """Yield every random generator that a submodule holds."""
-    for part in module.modules():
-        yield from (value for value in vars(part).values() if isinstance(value, torch.Generator))
-
-
-def _streams(module: nn.Module) -> list[bytes]:
-    """Return the states of all random streams that a module may draw from."""
-    generators = [torch.default_generator, *_generators(module)]
-    states = [generator.get_state().numpy().tobytes() for generator in generators]
-    legacy: Any = np.random.get_state()
-    return [*states, legacy[1].tobytes() + str(legacy[2:]).encode(), repr(random.getstate()).encode()]
 
 
 @contextmanager

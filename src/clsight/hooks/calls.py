@@ -1,7 +1,7 @@
 """How is the module called, where is CLS, which tokens are real, and what are the logits?"""
 
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -17,11 +17,17 @@ Inputs = Tensor | Sequence[Any] | Mapping[str, Any]
 
 def call_module(module: nn.Module, inputs: Inputs) -> Any:
     """Call `module(x)`, `module(*inputs)` or `module(**inputs)`, by the type of `inputs`."""
+    args, kwargs = arguments_of(inputs)
+    return module(*args, **kwargs)
+
+
+def arguments_of(inputs: Inputs) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return the positional and the named arguments that a module is called with."""
     if isinstance(inputs, Tensor):
-        return module(inputs)
+        return (inputs,), {}
     if isinstance(inputs, Mapping):
-        return module(**inputs)
-    return module(*inputs)
+        return (), dict(inputs)
+    return tuple(inputs), {}
 
 
 def check_inputs(inputs: object) -> None:
@@ -234,3 +240,37 @@ def find_logits(output: Any, samples: int) -> tuple[Tensor | None, str]:
         None,
         f"the output holds {len(found) or 'no'} tensors of shape [sample, class], where one is expected",
     )
+
+
+def logits_of(
+    output: Any, samples: int, function: Callable[[Any], Tensor] | None
+) -> tuple[Tensor | None, str]:
+    """Return the logits `[sample, class]` in a module's output and no reason, or None and why.
+
+    Args:
+        output: What the module returned.
+        samples: Size of the batch.
+        function: From the output to its logits; None to find them by the rule of `find_logits`.
+
+    Raises:
+        CaptureError: If the function fails, or gives something else.
+    """
+    if function is None:
+        return find_logits(output, samples)
+    try:
+        logits = function(output)
+    except Exception as error:
+        raise CaptureError(
+            "output",
+            expected="a function from the module's output to its logits",
+            got=f"{type(error).__name__}: {' '.join(str(error).split())}",
+            next_step="Try the function on the output of a plain forward pass",
+        ) from error
+    if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != samples:
+        raise CaptureError(
+            "output",
+            expected=f"a function that returns logits of shape (sample={samples}, class)",
+            got=str(tuple(logits.shape)) if isinstance(logits, Tensor) else type(logits).__name__,
+            next_step="Return one row of logits per sample",
+        )
+    return logits, ""

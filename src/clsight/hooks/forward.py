@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from clsight.errors import CaptureError
 from clsight.hooks.assembly import ForwardPass, Layer
-from clsight.hooks.calls import attended_keys, find_logits, fit_token_mask, resolve_cls_index
+from clsight.hooks.calls import attended_keys, fit_token_mask, logits_of, resolve_cls_index
 from clsight.hooks.cls_view import view_cls
 from clsight.hooks.extras import Finished, make_extras
 from clsight.hooks.gradient import Target, tap
@@ -82,6 +82,11 @@ class Forward:
         self._stays = Stays()
         self._shelf = Shelf()
         self._small = SmallCalls()
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """One layer per attention call so far, in order, those that `finish` leaves out too."""
+        return tuple(self._layers)
 
     @property
     def paths(self) -> list[tuple[str, ...]]:
@@ -179,7 +184,7 @@ class Forward:
             check_layers(layers, names)
         position = self._positions[layers[0].tokens]
         mask, of_mask = self._token_mask(layers[0], stated_mask)
-        logits, why_no_logits = self._logits(output, len(position.index))
+        logits, why_no_logits = logits_of(output, len(position.index), self._settings.output)
         check_logits(logits)
         check_unchanged(layers, names)
         finished = Finished(
@@ -204,28 +209,6 @@ class Forward:
                 *mask_notes(views, names, mask),
             ],
         )
-
-    def _logits(self, output: Any, samples: int) -> tuple[Tensor | None, str]:
-        """Return the logits `[sample, class]` and no reason, or None and why."""
-        if self._settings.output is None:
-            return find_logits(output, samples)
-        try:
-            logits = self._settings.output(output)
-        except Exception as error:
-            raise CaptureError(
-                "output",
-                expected="a function from the module's output to its logits",
-                got=f"{type(error).__name__}: {' '.join(str(error).split())}",
-                next_step="Try the function on the output of a plain forward pass",
-            ) from error
-        if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != samples:
-            raise CaptureError(
-                "output",
-                expected=f"a function that returns logits of shape (sample={samples}, class)",
-                got=str(tuple(logits.shape)) if isinstance(logits, Tensor) else type(logits).__name__,
-                next_step="Return one row of logits per sample",
-            )
-        return logits, ""
 
     def _token_mask(self, layer: Layer, stated: Tensor | None) -> tuple[Tensor, list[str]]:
         """Return which tokens are real, `[sample, token]`, and a sentence on those taken for real unasked.

@@ -1,7 +1,8 @@
 """Which attention operations does a forward pass really run? One thread-local mode that sees them all.
 
 A `TorchFunctionMode` stands between the model and torch in this thread only. It hands every attention call on
-to torch unchanged and reports what went in and what came out, for
+to torch unchanged and reports what went in and what came out. A listener may give the model another output
+to go on with. Seen are
 
 - `scaled_dot_product_attention`, however it was imported,
 - the call inside `nn.MultiheadAttention`, with and without `need_weights`,
@@ -41,7 +42,8 @@ _NOTHING: Mapping[str, Any] = MappingProxyType({})
 _NEED_WEIGHTS = 15
 """Position of `need_weights` among the arguments of `multi_head_attention_forward`."""
 
-Listener = Callable[[AttentionCall | Skipped], None]
+Listener = Callable[[AttentionCall | Skipped], Tensor | None]
+"""Told of an attention call. A tensor that it returns, laid out as the call's `raw_output`, replaces that."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,8 @@ class Watch:
     """Who wants to know of attention calls and linear maps, and when.
 
     Attributes:
-        on_attention: Called after each attention operation.
+        on_attention: Called after each attention operation; what it returns, unless None, is the output that
+            the model goes on with.
         on_linear: Called after each linear map with its input and weight.
         is_active: Tells whether calls count now (the module's forward is running in this thread).
         sizes: The sizes that the batch of the running forward may have; empty if unknown.
@@ -166,7 +169,7 @@ class AttentionMode(TorchFunctionMode):
         query, key, value = (given[name] for name in ("query", "key", "value"))
         dtype = kernel.dtype or _autocast_dtype(query)
         scale = given["scale"]
-        self._report(
+        return self._report(
             AttentionCall(
                 query=query.to(dtype),
                 key=key.to(dtype),
@@ -181,20 +184,17 @@ class AttentionMode(TorchFunctionMode):
                 kernel=kernel.name,
             )
         )
-        return output
 
     def _product(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         result = func(*args, **kwargs)
         operands = (*args, *kwargs.values())
         left, right = operands[0], operands[1]
-        self._multiplied(left, matrix_product(left, right), result)
-        return result
+        return _into(kwargs.get("out"), self._multiplied(left, matrix_product(left, right), result))
 
     def _product_onto_mask(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         result = func(*args, **kwargs)
         _, left, right, *_ = (*args, *kwargs.values())
-        self._multiplied(left, matrix_product(left, right), result)
-        return result
+        return _into(kwargs.get("out"), self._multiplied(left, matrix_product(left, right), result))
 
     def _einsum(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         result = func(*args, **kwargs)
@@ -204,8 +204,8 @@ class AttentionMode(TorchFunctionMode):
             left, right = operands
             product = Product(left.permute(plan.left), right.permute(plan.right))
             if isinstance(self._tags.get(left), Weights) or self._unreadable.why(left, right):
-                self._multiplied(left, product, result, order=plan.result)
-            elif plan.result == tuple(range(result.dim())):
+                return self._multiplied(left, product, result, order=plan.result)
+            if plan.result == tuple(range(result.dim())):
                 self._tags.set(result, product)
         elif self._tags.entries or self._unreadable.entries:
             self._unreadable.on_map(self._tags, tuple(operands), result)
@@ -213,19 +213,23 @@ class AttentionMode(TorchFunctionMode):
 
     def _multiplied(
         self, left: Tensor, product: Product | None, result: Tensor, *, order: tuple[int, ...] = ()
-    ) -> None:
-        """Take a product for scores, or, where its left side is weights, for the end of an attention call."""
+    ) -> Tensor:
+        """Take a product for scores, or, where its left side is weights, for the end of an attention call.
+
+        Returns:
+            What the model goes on with.
+        """
         weights = self._tags.get(left)
         if product is None:
-            return
+            return result
         reason = self._unreadable.why(left, product.right)
         if reason is not None:
             self._watch.on_attention(Skipped(reason))
-            return
+            return result
         if isinstance(weights, Weights):
-            self._confirm(weights, product, result, order)
-        else:
-            self._tags.set(result, product)
+            return self._confirm(weights, product, result, order)
+        self._tags.set(result, product)
+        return result
 
     def _softmax(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         result = func(*args, **kwargs)
@@ -251,9 +255,9 @@ class AttentionMode(TorchFunctionMode):
             self._unreadable.carry(args, result)
         return result
 
-    def _confirm(self, weights: Weights, product: Product, output: Tensor, order: tuple[int, ...]) -> None:
-        """Report explicit attention, now that its weights met the values."""
-        self._report(
+    def _confirm(self, weights: Weights, product: Product, output: Tensor, order: tuple[int, ...]) -> Tensor:
+        """Report explicit attention, now that its weights met the values, and return what it goes on with."""
+        return self._report(
             AttentionCall(
                 query=weights.product.left,
                 key=weights.product.right,
@@ -291,20 +295,26 @@ class AttentionMode(TorchFunctionMode):
         self._sources.on_cat((*args, *kwargs.values())[0], result)
         return result
 
-    def _report(self, call: AttentionCall) -> None:
-        """Bring a call to canonical layout and hand it to the listener, or say why it has no CLS row."""
+    def _report(self, call: AttentionCall) -> Tensor:
+        """Bring a call to canonical layout and hand it to the listener, or say why it has no CLS row.
+
+        Returns:
+            What the model goes on with: the operation's own output, or what the listener put in its place.
+        """
         packing = self._packing
         sizes = (packing.samples,) if packing else self._watch.sizes()
         skipped = None if packing else why_no_self_attention(self._sources, call.query, call.key, call.value)
         if packing and not packing.is_self_attention:
             reason = "it is cross attention: queries and keys are different tensors"
             skipped = Skipped(reason, is_cross_attention=True)
+        own = call.output if call.raw_output is None else call.raw_output
         if skipped:
             self._watch.on_attention(skipped)
-        else:
-            call = replace(call, is_folded=packing is None and call.query.dim() == 3)
-            extra_keys = packing.extra_keys if packing else 0
-            self._watch.on_attention(canonical(call, sizes=sizes, extra_keys=extra_keys))
+            return own
+        call = replace(call, is_folded=packing is None and call.query.dim() == 3)
+        extra_keys = packing.extra_keys if packing else 0
+        instead = self._watch.on_attention(canonical(call, sizes=sizes, extra_keys=extra_keys))
+        return own if instead is None else instead
 
 
 def _make_handlers() -> dict[Any, Callable[[AttentionMode, Any, tuple[Any, ...], dict[str, Any]], Any]]:
@@ -338,6 +348,11 @@ def _without_dispatch(function: Any, instead: Mapping[str, Any] = _NOTHING) -> A
     copy = FunctionType(function.__code__, names, function.__name__, function.__defaults__)
     copy.__kwdefaults__ = function.__kwdefaults__
     return copy
+
+
+def _into(buffer: Tensor | None, result: Tensor) -> Tensor:
+    """Return the result, in the buffer that the model gave for it (`out=`), if any."""
+    return result if buffer is None or buffer is result else buffer.copy_(result)
 
 
 def _autocast_dtype(query: Tensor) -> torch.dtype:

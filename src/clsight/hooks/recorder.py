@@ -15,11 +15,10 @@ from clsight.hooks.assembly import Arrays, TokenMap, assemble
 from clsight.hooks.calls import batch_sizes, stated_token_mask
 from clsight.hooks.forward import ClsIndex, Forward, Settings
 from clsight.hooks.gradient import Target
-from clsight.hooks.interception import AttentionMode, Watch
 from clsight.hooks.keeping import parse_keep
-from clsight.hooks.layers import ModulePath, OwnHook, named_parts, scripted_parts
+from clsight.hooks.layers import OwnHook
 from clsight.hooks.operations import AttentionCall, Skipped
-from clsight.module_lock import lock_of
+from clsight.hooks.watching import Listeners, Watching, original_of
 from clsight.records import concat
 
 TokenMask = Tensor | np.ndarray[Any, Any]
@@ -27,11 +26,6 @@ TokenMask = Tensor | np.ndarray[Any, Any]
 _UNWRAPPED = "The module inside torch.compile ran, uncompiled"
 _SILENT = (
     "ran without an attention call that could be seen, unlike its siblings: it is missing from the layers"
-)
-_SCRIPTED = "ran as scripted or traced code: attention inside is not seen"
-_UNCOMPILED = (
-    "Compiled parts ran uncompiled during the capture, in other threads too: torch.compiler.set_stance "
-    "holds for the whole process"
 )
 
 
@@ -83,9 +77,8 @@ class Recorder:
         tokens: TokenMap | None = None,
         attributes: Mapping[str, Any] | None = None,
     ) -> None:
-        self.module = _original(module)
+        self.module = original_of(module)
         self._unwrapped = [_UNWRAPPED] if self.module is not module else []
-        self._notes: list[str] = []
         self._name = type(self.module).__name__
         mask = None if token_mask is None else torch.as_tensor(token_mask)
         self._settings = Settings(cls_index, mask, within, parse_keep(keep), output, target)
@@ -99,7 +92,7 @@ class Recorder:
         }
         self._passes: list[Arrays] = []
         self._labeled: list[xr.Dataset] = []
-        self._path = ModulePath({})
+        self._watching = Watching(self.module, Listeners())
         self._exit = ExitStack()
         self._forward = self._new_forward()
 
@@ -127,27 +120,19 @@ class Recorder:
         return "gradient" in self._settings.keep
 
     def __enter__(self) -> Self:
+        listeners = Listeners(
+            on_attention=self._on_attention,
+            on_linear=self._on_linear,
+            on_leave=self._on_leave,
+            sizes=lambda: self._forward.sizes,
+        )
         with ExitStack() as stack:
-            stack.enter_context(lock_of(self.module))
-            is_compiled = _is_compiled(self.module)
-            if is_compiled:  # its attention is seen only in Python code; this holds for the whole process
-                stack.enter_context(torch.compiler.set_stance("force_eager"))
-            parts = named_parts(self.module)
-            scripted = [f"`{name}`" for name in scripted_parts(parts)]
-            not_seen = [f"{', '.join(scripted)} {_SCRIPTED}"] if scripted else []
-            self._notes = not_seen + self._unwrapped + ([_UNCOMPILED] if is_compiled else [])
-            self._path = stack.enter_context(ModulePath(parts, on_leave=self._on_leave))
+            self._watching = stack.enter_context(Watching(self.module, listeners))
+            # Its hooks come first: these ask it what is running.
             before = self.module.register_forward_pre_hook(OwnHook(self._before), with_kwargs=True)
             stack.callback(before.remove)
             after = self.module.register_forward_hook(OwnHook(self._after), with_kwargs=True)
             stack.callback(after.remove)
-            watch = Watch(
-                on_attention=self._on_attention,
-                on_linear=self._on_linear,
-                is_active=lambda: self._path.is_running,
-                sizes=lambda: self._forward.sizes,
-            )
-            stack.enter_context(AttentionMode(watch))
             self._exit = stack.pop_all()
         return self
 
@@ -156,54 +141,33 @@ class Recorder:
     ) -> None:
         self._exit.close()
         self._forward = self._new_forward()
-        self._path = ModulePath({})  # the one that was entered refers back to the recorder
+        self._watching = Watching(self.module, Listeners())  # the one that was entered refers back to here
 
     def _new_forward(self, sizes: tuple[int, ...] = ()) -> Forward:
         return Forward(self._settings, root=self._name, sizes=sizes)
 
-    def _on_attention(self, call: AttentionCall | Skipped) -> None:
-        self._forward.on_attention(call, self._path.names)
+    def _on_attention(self, call: AttentionCall | Skipped, path: tuple[str, ...]) -> None:
+        self._forward.on_attention(call, path)
 
     def _on_linear(self, features: Tensor, weight: Tensor) -> None:
-        self._forward.on_linear(features, weight, lambda: self._path.receivers_of(features))
+        self._forward.on_linear(features, weight, lambda: self._watching.path.receivers_of(features))
 
     def _on_leave(self, name: str, inputs: Any, output: Any) -> None:
         with torch._C.DisableTorchFunction():  # what is read here is none of the model's operations
             self._forward.on_leave(name, inputs, output)
 
     def _before(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if self._path.is_running and len(self._path.names) == 1:
+        if self._watching.path.is_running and len(self._watching.path.names) == 1:
             self._forward = self._new_forward(batch_sizes((args, kwargs)))
 
     def _after(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-        if self._path.is_running or not self._path.is_own_thread:
+        if self._watching.path.is_running or not self._watching.path.is_own_thread:
             return
         forward = self._forward.finish(stated_token_mask(module, args, kwargs), output)
-        forward.notes.extend(self._notes)
-        silent = [f"`{name}`" for name in self._path.silent_siblings_of(self._forward.paths)]
+        forward.notes.extend([*self._unwrapped, *self._watching.notes])
+        silent = [f"`{name}`" for name in self._watching.path.silent_siblings_of(self._forward.paths)]
         if silent:
             forward.notes.append(f"{', '.join(silent)} {_SILENT}")
         with torch._C.DisableTorchFunction():
             self._passes.append(assemble(forward))
         self._forward = self._new_forward()
-
-
-def _original(module: nn.Module) -> nn.Module:
-    """Return the module whose Python code runs: inside `torch.compile`; scripted modules are refused."""
-    if isinstance(module, torch.jit.ScriptModule):
-        raise CaptureError(
-            type(module).__name__,
-            expected="a module whose forward is Python code",
-            got="a scripted module, which runs no hooks",
-            next_step="Pass the module that was scripted",
-        )
-    original = getattr(module, "_orig_mod", module)
-    assert isinstance(original, nn.Module)
-    return original
-
-
-def _is_compiled(module: nn.Module) -> bool:
-    """Tell whether any part of the module was compiled."""
-    return any(
-        "_orig_mod" in part._modules or part._compiled_call_impl is not None for part in module.modules()
-    )
