@@ -22,7 +22,7 @@ STAGES = (
     },
     {"checkpoints", "saving", "preparation", "loading"},
     {"hooks"},
-    {"analysis"},
+    {"analysis", "statistics"},
     {"doctor"},
     {"summary", "figures"},
     {"clsight_app"},

@@ -81,6 +81,7 @@ def test_every_import_points_to_an_earlier_stage() -> None:
         ("src/clsight/errors.py", "class A:\n    from clsight import models", "errors may not import models"),
         ("src/clsight/analysis/a.py", "import torch.nn as nn", "analysis may not import torch"),
         ("src/clsight/analysis/a.py", "def f():\n    import plotly", "analysis may not import plotly"),
+        ("src/clsight/statistics/a.py", "import torch", "statistics may not import torch"),
         ("src/clsight/figures.py", "from dash import html", "figures may not import dash"),
         ("src/clsight/hooks/a.py", "import transformers", "hooks may not import transformers"),
         ("app/clsight_app/a.py", "from torch import Tensor", "clsight_app may not import torch"),
@@ -123,7 +124,7 @@ def test_light_import_check_fails_when_a_lazy_name_is_used(name: str) -> None:
     assert heavy_after(f"import clsight; clsight.{name}") & {"plotly", "torch"}
 
 
-@pytest.mark.parametrize("stage", ["records", "analysis", "figures", "summary"])
+@pytest.mark.parametrize("stage", ["records", "analysis", "statistics", "figures", "summary"])
 def test_stages_after_the_record_load_no_torch(stage: str) -> None:
     assert heavy_after(f"import clsight.{stage}").isdisjoint({"torch", "dash"})
 
@@ -132,7 +133,9 @@ def test_importing_the_app_package_loads_no_heavy_library() -> None:
     assert heavy_after("import clsight_app") == set()
 
 
-@pytest.mark.parametrize("package", ["clsight", "clsight.analysis", "clsight.figures", "clsight_app"])
+@pytest.mark.parametrize(
+    "package", ["clsight", "clsight.analysis", "clsight.statistics", "clsight.figures", "clsight_app"]
+)
 def test_public_functions_stay_functions_when_every_submodule_is_imported(package: str) -> None:
     assert functions_hidden_by_modules(package) == []
 

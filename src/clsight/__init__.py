@@ -9,9 +9,28 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from clsight import analysis, cls_token, doctor, errors, figures, hooks, loading, models, records
+    from clsight import (
+        analysis,
+        cls_token,
+        doctor,
+        errors,
+        figures,
+        hooks,
+        loading,
+        models,
+        records,
+        statistics,
+    )
     from clsight.doctor import Finding, Findings, diagnose
-    from clsight.errors import AppError, CaptureError, CheckpointError, ClsightError, FigureError, RecordError
+    from clsight.errors import (
+        AppError,
+        CaptureError,
+        CheckpointError,
+        ClsightError,
+        FigureError,
+        RecordError,
+        StatisticsError,
+    )
     from clsight.hooks import Recorder, capture, capture_batches
     from clsight.loading import Examples, Prepared, Subject, load, sample_models_dir, subject_of
     from clsight.records import concat, open_record, save_record, stack
@@ -30,6 +49,7 @@ __all__ = [
     "Prepared",
     "RecordError",
     "Recorder",
+    "StatisticsError",
     "Subject",
     "__version__",
     "analysis",
@@ -50,6 +70,7 @@ __all__ = [
     "sample_models_dir",
     "save_record",
     "stack",
+    "statistics",
     "subject_of",
 ]
 
@@ -62,6 +83,7 @@ _HOMES = {
         "ClsightError",
         "FigureError",
         "RecordError",
+        "StatisticsError",
     ),
     "clsight.hooks": ("Recorder", "capture", "capture_batches"),
     "clsight.loading": ("Examples", "Prepared", "Subject", "load", "sample_models_dir", "subject_of"),

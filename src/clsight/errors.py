@@ -4,6 +4,7 @@
     ├── CaptureError      the forward pass cannot be captured, or its map would be wrong
     ├── CheckpointError   a model folder or file cannot be loaded
     ├── RecordError       a record is missing, foreign, or lacks what a function needs
+    ├── StatisticsError   a statistic cannot be computed from these values or settings
     ├── FigureError       a figure cannot be drawn from what was given
     └── AppError          the dashboard cannot start or show a view
 
@@ -45,6 +46,10 @@ class CheckpointError(ClsightError):
 
 class RecordError(ClsightError):
     """A record is missing, foreign, or lacks what a function needs."""
+
+
+class StatisticsError(ClsightError):
+    """A statistic cannot be computed from these values or settings."""
 
 
 class FigureError(ClsightError):
