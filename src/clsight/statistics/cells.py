@@ -1,5 +1,6 @@
 """Labeled values as rows of numbers, one per cell of the remaining dims, and numbers as labeled results."""
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -60,7 +61,7 @@ def cells_of(values: xr.DataArray, over: Sequence[str]) -> Cells:
     dims = tuple(str(dim) for dim in values.dims if dim not in over)
     sizes = tuple(values.sizes[dim] for dim in over)
     shape = tuple(values.sizes[dim] for dim in dims)
-    rows = values.transpose(*dims, *over).values.astype(np.float64).reshape(-1, *sizes)
+    rows = values.transpose(*dims, *over).values.astype(np.float64).reshape(math.prod(shape), *sizes)
     coords = {name: coord for name, coord in values.coords.items() if not set(coord.dims) & set(over)}
     words = {"name": values.name, **{key: values.attrs.get(key) for key in ("long_name", "units")}}
     told = {key: str(word) for key, word in words.items() if word}
@@ -152,7 +153,9 @@ def patterns_of(used: np.ndarray, most: int) -> Iterator[tuple[np.ndarray, np.nd
 
 
 def missing_in(row: np.ndarray, noun: str, *, skipna: bool) -> str:
-    """Return what is to be said about the NaN of a cell; nothing if there is none."""
+    """Return what is to be said about a cell that is empty or has NaN; nothing about others."""
+    if not row.size:
+        return f"there are no {noun}"
     missing = int(np.isnan(row).sum())
     if not missing:
         return ""

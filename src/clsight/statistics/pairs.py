@@ -39,9 +39,9 @@ def paired_differences(a: Any, b: Any, over: str, *, asked_by: str) -> tuple[Cel
     words = {"units": a.attrs.get("units", ""), "long_name": a.attrs.get("long_name", "")}
     a, b = a.astype(np.float64), b.astype(np.float64)
     difference = (a - b).rename(a.name if a.name == b.name else None)
-    largest = (abs(a) + abs(b)).max(over).transpose(*(dim for dim in difference.dims if dim != over))
+    largest = cells_of((abs(a) + abs(b)).transpose(*difference.dims), (over,)).rows
     difference.attrs = {key: word for key, word in words.items() if word}
-    return cells_of(difference, (over,)), float(unit) * largest.values.reshape(-1)
+    return cells_of(difference, (over,)), float(unit) * np.nanmax(largest, axis=1, initial=0.0)
 
 
 def _matched(a: xr.DataArray, b: xr.DataArray, dim: str, *, asked_by: str) -> xr.DataArray:

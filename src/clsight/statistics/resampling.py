@@ -83,7 +83,7 @@ def bootstrap(
     cells = cells_of(values, dims)
     used = used_of(cells.rows, skipna=skipna)
     estimate, low, high = (_of_one_dim if len(dims) == 1 else _of_two_dims)(cells.rows, used, plan)
-    units = used.reshape(*used.shape[:2], -1).any(-1).sum(-1)
+    units = used.any(tuple(range(2, used.ndim))).sum(-1)
     reasons = [_reason(*cell, plan) for cell in zip(cells.rows, used, low, strict=True)]
     columns = {"estimate": estimate, "low": low, "high": high, "n": units}
     return cells.dataset(columns, reasons, **_attributes(plan, dims))
@@ -190,10 +190,8 @@ def tail_of(plan: Plan, size: int) -> float:
 
 def _reason(row: np.ndarray, used: np.ndarray, low: float, plan: Plan) -> str:
     """Return what is to be said about one cell; its first dim is that of the units."""
-    if not row.size:
-        return "there is no value"
     missing = missing_in(row, "values", skipna=plan.skipna)
-    units = int(used.reshape(len(row), -1).any(-1).sum())
+    units = int(used.any(tuple(range(1, used.ndim))).sum())
     return joined(missing, _about_interval(row[used], units, low, plan)) if units else missing
 
 

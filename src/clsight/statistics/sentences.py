@@ -36,7 +36,7 @@ def in_words(result: xr.Dataset | xr.DataArray) -> xr.DataArray:
         )
     table = result.to_dataset(name="value") if isinstance(result, xr.DataArray) else result
     first = table[next(iter(table.data_vars))]
-    columns = {str(name): variable.transpose(*first.dims).values for name, variable in table.items()}
+    columns = {str(name): variable.values for name, variable in table.items()}
     texts = [
         _SENTENCES[kind]({name: column[index] for name, column in columns.items()}, result.attrs)
         for index in np.ndindex(first.shape)
