@@ -58,6 +58,22 @@ def expanded_tail(size, confidence):
     return NormalDist().cdf(-t * math.sqrt(size / (size - 1)))
 
 
+def variance_of_mean(numbers):
+    center = mean(numbers)
+    return math.fsum((x - center) ** 2 for x in numbers) / (len(numbers) - 1) / len(numbers)
+
+
+def expanded_tail_of_grid(grid, confidence):
+    """The same for a full grid [seed][input]: the variances of both added, Satterthwaite's freedom."""
+    seeds, inputs = len(grid), len(grid[0])
+    by_seed = variance_of_mean([mean(row) for row in grid])
+    by_input = variance_of_mean([mean([row[i] for row in grid]) for i in range(inputs)])
+    freedom = (by_seed + by_input) ** 2 / (by_seed**2 / (seeds - 1) + by_input**2 / (inputs - 1))
+    shown = by_seed * (seeds - 1) / seeds + by_input * (inputs - 1) / inputs
+    t = float(stdtrit(freedom, (1 + confidence) / 2))
+    return NormalDist().cdf(-t * math.sqrt((by_seed + by_input) / shown))
+
+
 def mean_of_shared_draw(grid, seeds, inputs):
     kept = [grid[s][i] for s in seeds for i in inputs if not math.isnan(grid[s][i])]
     return mean(kept)

@@ -33,6 +33,26 @@ def means_of_draws(grid: np.ndarray, resamples: int, *, shared: bool, seed: int)
     return np.concatenate([draw(grid, size, generator) for size in sizes])
 
 
+def freedom_of(grid: np.ndarray, *, shared: bool) -> tuple[float, float]:
+    """Return Student's degrees of freedom of the mean, and which share of its variance the draws show.
+
+    Drawing n of n shows (n − 1)/n of the variance. Shared inputs add theirs to that of the seeds, and the
+    freedom is Satterthwaite's (1946); with own inputs all that counts is how the seeds differ.
+
+    Args:
+        grid: As in `means_of_draws`, of two seeds or more.
+        shared: As in `means_of_draws`.
+    """
+    sizes = np.array(grid.shape if shared and grid.shape[1] > 1 else grid.shape[:1])
+    means = [np.nanmean(grid, axis=1 - axis) for axis in range(len(sizes))]
+    variances = np.array([mean.var(ddof=1) for mean in means]) / sizes
+    total = variances.sum()
+    if not total > 0:  # seeds alike and inputs alike: only their combinations differ
+        return float(sizes[0] - 1), float(1 - 1 / sizes[0])
+    freedom = total**2 / (variances**2 / (sizes - 1)).sum()
+    return float(freedom), float((variances * (1 - 1 / sizes)).sum() / total)
+
+
 def _shared_inputs(grid: np.ndarray, resamples: int, generator: np.random.Generator) -> np.ndarray:
     seeds, inputs = grid.shape
     seed_counts = counts_of(generator.integers(0, seeds, (resamples, seeds)), seeds)

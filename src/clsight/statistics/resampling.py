@@ -20,7 +20,7 @@ from clsight.statistics.cells import (
     patterns_of,
     used_of,
 )
-from clsight.statistics.draws import BLOCK, counts_of, means_of_draws
+from clsight.statistics.draws import BLOCK, counts_of, freedom_of, means_of_draws
 from clsight.statistics.settings import at_least, fraction, one_of
 
 Statistic = Callable[..., Any]
@@ -61,12 +61,13 @@ def bootstrap(
         statistic: `mean`, `median`, or a function of an array and `axis=`; of two dims the mean.
         confidence: Between 0 and 1.
         method: `percentile`, `basic`, `BCa` (one dim only), all three too narrow for few units (of normal
-            values, n = 5 and 10, they cover 0.83 and 0.90, not 0.95), or `expanded` (0.91 and 0.94):
+            values, n = 5 and 10, they cover 0.84 and 0.90, not 0.95), or `expanded` (0.92 and 0.94):
             percentiles widened by √(n/(n−1)) and Student's t (Hesterberg 2015, doi
             10.1080/00031305.2015.1089789).
         resamples: At least 100.
         shared: Of two dims: a label of the second is the same input for every seed, drawn for all at once
-            (Owen 2007, doi 10.1214/07-AOAS122). False: every seed has inputs of its own.
+            (Owen 2007, doi 10.1214/07-AOAS122; too wide if neither seeds nor inputs differ much from each
+            other, only their combinations). False: every seed has inputs of its own.
         skipna: Leave NaN out. Otherwise a cell with NaN has no result.
         seed: Of the draws.
 
@@ -82,9 +83,9 @@ def bootstrap(
     _check(plan, dims)
     cells = cells_of(values, dims)
     used = used_of(cells.rows, skipna=skipna)
-    estimate, low, high = (_of_one_dim if len(dims) == 1 else _of_two_dims)(cells.rows, used, plan)
+    estimate, low, high, tail = (_of_one_dim if len(dims) == 1 else _of_two_dims)(cells.rows, used, plan)
     units = used.any(tuple(range(2, used.ndim))).sum(-1)
-    reasons = [_reason(*cell, plan) for cell in zip(cells.rows, used, low, strict=True)]
+    reasons = [_reason(*cell, plan) for cell in zip(cells.rows, used, low, tail, strict=True)]
     columns = {"estimate": estimate, "low": low, "high": high, "n": units}
     return cells.dataset(columns, reasons, **_attributes(plan, dims))
 
@@ -122,32 +123,34 @@ def _attributes(plan: Plan, dims: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _of_one_dim(rows: np.ndarray, used: np.ndarray, plan: Plan) -> np.ndarray:
-    """Return estimate, low and high per cell, [3, cell]: all cells at once that use the same units."""
-    result = np.full((3, len(rows)), np.nan)
+    """Return estimate, low, high and tail per cell, [4, cell]: at once for cells that use the same units."""
+    result = np.full((4, len(rows)), np.nan)
     for members, pattern in patterns_of(used, max(1, BLOCK // plan.resamples)):
         kept = rows[members][:, pattern]
-        result[:, members] = _intervals(kept, plan)
-        result[1:, members] = np.where([are_alike(row) for row in kept], np.nan, result[1:, members])
+        size = kept.shape[1]
+        result[3, members] = tail = tail_of(plan, size - 1, 1 - 1 / size) if size > 1 else np.nan
+        result[:3, members] = _intervals(kept, tail, plan)
+        result[1:3, members] = np.where([are_alike(row) for row in kept], np.nan, result[1:3, members])
     return result
 
 
 def _of_two_dims(rows: np.ndarray, used: np.ndarray, plan: Plan) -> np.ndarray:
-    """Return estimate, low and high per cell, [3, cell]."""
-    result = np.full((3, len(rows)), np.nan)
+    """Return estimate, low, high and tail per cell, [4, cell]."""
+    result = np.full((4, len(rows)), np.nan)
     for cell, (grid, there) in enumerate(zip(rows, used, strict=True)):
         kept = grid[there.any(1)][:, there.any(0)]
         if kept.size:
             result[0, cell] = np.nanmean(kept)
         if len(kept) > 1 and not are_alike(grid[there]):
             means = means_of_draws(kept, plan.resamples, shared=plan.shared, seed=plan.seed)
-            tail = tail_of(plan, len(kept))
+            result[3, cell] = tail = tail_of(plan, *freedom_of(kept, shared=plan.shared))
             low, high = np.quantile(means, [tail, 1 - tail])
             basic = (2 * result[0, cell] - high, 2 * result[0, cell] - low)
-            result[1:, cell] = basic if plan.method == "basic" else (low, high)
+            result[1:3, cell] = basic if plan.method == "basic" else (low, high)
     return result
 
 
-def _intervals(rows: np.ndarray, plan: Plan) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _intervals(rows: np.ndarray, tail: float, plan: Plan) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return estimate, low and high of rows without NaN, [cell, unit]."""
     size = rows.shape[1]
 
@@ -173,35 +176,44 @@ def _intervals(rows: np.ndarray, plan: Plan) -> tuple[np.ndarray, np.ndarray, np
             axis=-1,
             n_resamples=plan.resamples,
             batch=max(1, BLOCK // size),
-            confidence_level=1 - 2 * tail_of(plan, size),
+            confidence_level=1 - 2 * tail,
             method="percentile" if plan.method == "expanded" else plan.method,
             rng=plan.seed,
         ).confidence_interval
     return estimate, interval.low, interval.high
 
 
-def tail_of(plan: Plan, size: int) -> float:
-    """Return the share of resamples beyond each end of the interval, for `size` units."""
+def tail_of(plan: Plan, freedom: float, shown: float) -> float:
+    """Return the share of resamples beyond each end of the interval.
+
+    Args:
+        plan: Says how much confidence, by which method.
+        freedom: Student's degrees of freedom of the estimate.
+        shown: Which share of the variance of the estimate the draws show.
+    """
     tail = (1 - plan.confidence) / 2
     if plan.method != "expanded":
         return tail
-    return float(stats.norm.cdf(np.sqrt(size / (size - 1)) * stats.t.ppf(tail, size - 1)))
+    return float(stats.norm.cdf(stats.t.ppf(tail, freedom) / np.sqrt(shown)))
 
 
-def _reason(row: np.ndarray, used: np.ndarray, low: float, plan: Plan) -> str:
+def _reason(row: np.ndarray, used: np.ndarray, low: float, tail: float, plan: Plan) -> str:
     """Return what is to be said about one cell; its first dim is that of the units."""
     missing = missing_in(row, "values", skipna=plan.skipna)
     units = int(used.any(tuple(range(1, used.ndim))).sum())
-    return joined(missing, _about_interval(row[used], units, low, plan)) if units else missing
+    if not units:
+        return missing
+    if np.isnan(low):
+        return joined(missing, _why_not(row[used], units, plan))
+    # a draw is a certain unit throughout as often as 1 in units^units: no draw reaches further
+    few = f"{units} units are too few: no draw reaches as far as the interval should, and it covers less"
+    return joined(missing, few if float(units) ** -units > tail else "")
 
 
-def _about_interval(values: np.ndarray, units: int, low: float, plan: Plan) -> str:
+def _why_not(values: np.ndarray, units: int, plan: Plan) -> str:
+    """Return why values, of so many units, have no interval."""
     if units == 1:
         return "one unit alone has no interval"
     if are_alike(values):
         return f"all {values.size} values are the same, so they do not say how far others would be off"
-    if np.isnan(low):
-        return f"the {plan.method} interval is not defined for these values"
-    if float(units) ** -units > tail_of(plan, units):
-        return f"{units} units are too few: the interval is their range and covers less than it says"
-    return ""
+    return f"the {plan.method} interval is not defined for these values"
