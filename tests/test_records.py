@@ -164,8 +164,22 @@ def test_need_gives_the_reason_a_variable_is_absent():
         need(word_record().record, "hidden", asked_by="depth_curve")
     assert str(raised.value) == (
         "`depth_curve`: expected a record with `hidden`, but got one without it. "
-        "The record says: not asked for. Capture again so that the record holds `hidden`."
+        "The record says: not asked for. Where that can be helped, capture again with keep='hidden'."
     )
+
+
+def test_need_names_what_to_keep():
+    with pytest.raises(RecordError) as raised:
+        need(word_record().record, "rollout", asked_by="depth_curve")
+    assert str(raised.value) == (
+        "`depth_curve`: expected a record with `rollout`, but got one without it. "
+        "Capture again with keep='rollout'."
+    )
+
+
+def test_need_asks_for_what_every_capture_holds_without_naming_keep():
+    with pytest.raises(RecordError, match=r"Capture again so that the record holds `query`\.$"):
+        need(word_record().record.drop_vars("query"), "query", asked_by="depth_curve")
 
 
 # --- save and open ---

@@ -31,6 +31,17 @@ TOKEN_KINDS: Final[tuple[TokenKind, ...]] = (
     "pad",
 )
 
+KEPT_BY: Final[dict[str, str]] = {
+    "keys": "keys_values",
+    "values": "keys_values",
+    "hidden": "hidden",
+    "contribution_norm": "contributions",
+    "rollout": "rollout",
+    "received": "received",
+    "attends_to_gradient": "gradient",
+}
+"""Variables that a record holds on request, and the name that `keep=` asks for them by."""
+
 Direction = Literal["attends_to", "attended_by"]
 DIRECTIONS: Final[tuple[Direction, ...]] = ("attends_to", "attended_by")
 """The CLS row and the CLS column of the attention weights."""

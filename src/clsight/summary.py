@@ -117,7 +117,7 @@ def _table(record: xr.Dataset) -> Iterator[Sequence[str]]:
 def _layer_means(record: xr.Dataset, name: str) -> np.ndarray:
     """Return the mean of a measure for each layer; NaN where the record lacks what the measure needs."""
     measure = MEASURES[name]
-    if not all(variable in record.variables for variable in measure.needs):
+    if measure.missing_from(record):
         return np.full(record.sizes["layer"], np.nan)
     means: np.ndarray = measure.function(record).mean(["sample", "head"]).values
     return means

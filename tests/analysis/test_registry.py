@@ -1,5 +1,7 @@
+import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,7 +9,8 @@ import pytest
 import clsight
 from clsight import analysis
 from clsight.analysis import MEASURES
-from hand_made import word_record
+from clsight.schema import KEPT_BY
+from kept_records import kept_record
 
 SELECTIONS = [
     {"sample": 1},
@@ -35,20 +38,28 @@ def test_measure_describes_itself(name):
     assert described.question.endswith("?")
     assert described.definition
     assert described.range
+    assert re.fullmatch(r"O\(.+\).*; from the record", described.cost)
     assert described.trust.endswith(".")
 
 
 @pytest.mark.parametrize("name", list(MEASURES))
 def test_measure_needs_exactly_the_variables_it_lists(name):
-    described, record = MEASURES[name], word_record().record
+    described, record = MEASURES[name], kept_record().record
     result = described.function(record[[*described.needs]].assign_attrs(record.attrs))
     assert result.dims == described.dims
     assert result.name == name
     assert result.attrs["long_name"]
     assert result.attrs["units"] == described.unit
     for needed in described.needs:
-        with pytest.raises(clsight.RecordError, match=f"`{name}`: expected a record with `{needed}`"):
-            described.function(record.drop_vars(needed))
+        lacking = record.drop_vars(needed)
+        remedy = f"keep={KEPT_BY[needed]!r}" if needed in KEPT_BY else f"holds `{needed}`"
+        with pytest.raises(
+            clsight.RecordError, match=f"`{name}`: expected a record with `{needed}`, .*{remedy}"
+        ):
+            described.function(lacking)
+        assert described.missing_from(lacking) == (needed,)
+        assert (KEPT_BY.get(needed) in described.keep) is (needed in KEPT_BY)
+    assert described.missing_from(record) == ()
 
 
 @pytest.mark.parametrize("name", list(MEASURES))
@@ -56,7 +67,7 @@ def test_measure_needs_exactly_the_variables_it_lists(name):
     ("other", "got"),
     [
         (None, "None"),
-        (word_record().record["attends_to"], "an object of type DataArray"),
+        (kept_record().record["attends_to"], "an object of type DataArray"),
         ("a.zip", "'a.zip'"),
     ],
 )
@@ -69,8 +80,8 @@ def test_measure_of_another_kind_of_object_is_one_sentence(name, other, got):
 @pytest.mark.parametrize("name", list(MEASURES))
 def test_measure_of_a_selection_is_the_selection_of_the_measure(name, selection):
     described, function = MEASURES[name], MEASURES[name].function
-    stacked = clsight.stack({"a": word_record(seed=1).record, "b": word_record(seed=2).record})
-    for record in (word_record().record, stacked, stacked.sel(strategy="b")):
+    stacked = clsight.stack({"a": kept_record(seed=1).record, "b": kept_record(seed=2).record})
+    for record in (kept_record().record, stacked, stacked.sel(strategy="b")):
         left = {dim: at for dim, at in selection.items() if dim in described.dims}
         averaged = {dim: [at] for dim, at in selection.items() if dim not in described.dims}
         expected = function(record.isel(averaged)).isel(left)
@@ -82,7 +93,7 @@ def test_measure_of_a_selection_is_the_selection_of_the_measure(name, selection)
 def test_a_new_file_in_the_folder_is_a_new_measure(tmp_path):
     (tmp_path / "largest_weight.py").write_text(
         "from clsight.analysis.registry import measure\n"
-        "@measure(question='q?', definition='d', unit='', range='0 to 1', paper='', trust='t.',\n"
+        "@measure(question='q?', definition='d', unit='', range='0 to 1', cost='c', paper='', trust='t.',\n"
         "         needs=('attends_to',), dims=('sample', 'layer', 'head'))\n"
         "def largest(record):\n"
         "    return record['attends_to'].max('token')\n"
@@ -102,3 +113,14 @@ def test_a_new_file_in_the_folder_is_a_new_measure(tmp_path):
 def test_an_unknown_measure_names_the_nearest():
     with pytest.raises(AttributeError, match="Did you mean `entropy`"):
         _ = analysis.entropi
+
+
+def test_what_to_keep_is_named_once():
+    described = replace(MEASURES["entropy"], needs=("keys", "values", "rollout", "attends_to"))
+    assert described.keep == ("keys_values", "rollout")
+    assert MEASURES["entropy"].keep == ()
+
+
+def test_missing_from_refuses_what_is_no_record():
+    with pytest.raises(clsight.RecordError, match=r"`entropy`: expected a record, an xarray.Dataset"):
+        MEASURES["entropy"].missing_from("a.zip")

@@ -8,6 +8,9 @@ from torch import nn
 import clsight
 import encoders
 from clsight.errors import CaptureError
+from clsight.hooks.keeping import KEEP
+from clsight.records.checking import VARIABLE_DIMS
+from clsight.schema import KEPT_BY
 
 CASES = [encoders.random_case(seed, dtype=torch.float64) for seed in range(12)]
 CASES = [case for case in CASES if len(case.encoder.layers) > 1]
@@ -37,6 +40,16 @@ def test_received_is_the_mean_over_real_queries(case):
     for sample, padded in enumerate(case.padding.numpy()):
         expected = dense[sample][:, :, ~padded].mean(axis=2)
         np.testing.assert_allclose(record["received"][sample], expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", KEPT_BY)
+def test_a_variable_is_there_when_it_is_asked_for_by_the_name_the_schema_gives(name):
+    case = CASES[0]
+    target = (lambda output: output[:, 0].sum(-1)) if name == "attends_to_gradient" else None
+    assert name not in capture(case, []).variables
+    record = capture(case, KEPT_BY[name], target=target)
+    assert record[name].dims == VARIABLE_DIMS[name]
+    assert f"`{name}`" in KEEP[KEPT_BY[name]]
 
 
 def test_rollout_and_received_are_exact_in_float32_and_written_out_attention():

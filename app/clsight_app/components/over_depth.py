@@ -32,7 +32,7 @@ def over_depth(record: xr.Dataset, *, head: int | None, remark: str, dark: bool)
             MEASURES[name].function(record).isel(sample=0, drop=True), selected=head, dark=dark
         )
         for name in TITLES
-        if all(variable in record.variables for variable in MEASURES[name].needs)
+        if not MEASURES[name].missing_from(record)
     }
     legends = [line_legend(figure) for figure in drawn.values()]
     curves = html.Div([_curve(name, figure) for name, figure in drawn.items()], className="curves")

@@ -13,6 +13,7 @@ from clsight.analysis.means import mean_attended_by, mean_attends_to
 from clsight.analysis.ranking import top_tokens
 from clsight.analysis.registry import MEASURES, Measure
 from clsight.analysis.self_attention import cls_self_attention
+from clsight.analysis.shares import mass_on, max_share
 from clsight.analysis.spread import effective_tokens, entropy
 from clsight.analysis.uniform_share import lift
 from clsight.errors import did_you_mean
@@ -25,6 +26,8 @@ __all__ = [
     "effective_tokens",
     "entropy",
     "lift",
+    "mass_on",
+    "max_share",
     "mean_attended_by",
     "mean_attends_to",
     "top_tokens",

@@ -13,6 +13,7 @@ from clsight.analysis.weights import checked_dims, cls_position, named, weights_
     definition="Mean of the CLS row over the chosen dims, padding left out.",
     unit="",
     range="0 to 1",
+    cost="O(heads × tokens) per layer; from the record",
     paper="Clark et al. 2019, What Does BERT Look At?, arXiv 1906.04341",
     trust=f"A mean over heads hides what a single head does. {DIRECT_TRUST}",
     needs=("attends_to", "token_mask"),
@@ -43,6 +44,7 @@ def mean_attends_to(record: xr.Dataset, *, over: str | Sequence[str] = "head") -
     definition="Mean of the CLS column over the chosen dims, without padding and the CLS query itself.",
     unit="",
     range="0 to 1",
+    cost="O(tokens) per head; from the record",
     paper="Clark et al. 2019, What Does BERT Look At?, arXiv 1906.04341",
     trust=(
         "Much attention on CLS can mean a sink (key needed, value near zero) instead of CLS being read "

@@ -4,6 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
+import xarray as xr
+
+from clsight.records.checking import check_is_record
+from clsight.schema import KEPT_BY
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 DIRECT_TRUST: Final = (
@@ -23,6 +28,7 @@ class Measure:
         definition: Its formula in words, with its conventions.
         unit: Such as "nats"; empty for a pure number.
         range: Smallest and largest possible value, in words.
+        cost: How the work grows, and what it takes: "from the record", or how many forward passes.
         paper: Where it comes from; empty if nowhere in particular.
         trust: One sentence on what it does not show.
         needs: The record variables it reads.
@@ -35,10 +41,25 @@ class Measure:
     definition: str
     unit: str
     range: str
+    cost: str
     paper: str
     trust: str
     needs: tuple[str, ...]
     dims: tuple[str, ...]
+
+    @property
+    def keep(self) -> tuple[str, ...]:
+        """What to pass to `clsight.capture` as `keep=` for a record that has all it needs."""
+        return tuple(dict.fromkeys(KEPT_BY[name] for name in self.needs if name in KEPT_BY))
+
+    def missing_from(self, record: xr.Dataset) -> tuple[str, ...]:
+        """Return the variables it needs that this record lacks: none, and it can be computed.
+
+        Raises:
+            RecordError: If this is no record.
+        """
+        check_is_record(record, self.name)
+        return tuple(name for name in self.needs if name not in record.variables)
 
 
 MEASURES: Final[dict[str, Measure]] = {}

@@ -11,6 +11,7 @@ from clsight.analysis.weights import cls_position, named, weights_of
     definition="The weight of the CLS query on the CLS key.",
     unit="",
     range="0 to 1",
+    cost="O(1) per head; from the record",
     paper="",
     trust=f"The residual connection carries CLS past every layer whatever this says. {DIRECT_TRUST}",
     needs=("attends_to", "token_mask"),

@@ -12,6 +12,7 @@ from clsight.schema import Direction
     definition="Weight × n, n = number of real tokens: the weight over the uniform share 1/n.",
     unit="× uniform",
     range="0 to n; 1 = exactly the uniform share",
+    cost="O(tokens) per head; from the record",
     paper="",
     trust=DIRECT_TRUST,
     needs=("attends_to", "token_mask"),

@@ -21,7 +21,8 @@ def weights_of(record: xr.Dataset, direction: Direction, *, asked_by: str) -> xr
         asked_by: The function that needs them; the subject of messages.
 
     Raises:
-        RecordError: If `direction` is unknown, or the record lacks the variable, its mask or `token`.
+        RecordError: If `direction` is unknown, the record lacks the variable, its mask or `token`, or a
+            sample is nothing but padding.
     """
     if direction not in DIRECTIONS:
         raise RecordError(
@@ -39,7 +40,33 @@ def weights_of(record: xr.Dataset, direction: Direction, *, asked_by: str) -> xr
             got=f"dims ({', '.join(map(str, weights.dims))})",
             next_step="Select tokens after this function, not before",
         )
+    _check_not_all_padding(mask, asked_by=asked_by)
     return weights.astype(np.float64).where(mask)
+
+
+def _check_not_all_padding(mask: xr.DataArray, *, asked_by: str) -> None:
+    """Raise if a sample has no real token, of which there is nothing to say."""
+    empty = ~mask.any("token")
+    if bool(empty.any()):
+        which = np.flatnonzero(np.atleast_1d(empty.values)).tolist()
+        more = " and more" if len(which) > 5 else ""
+        raise RecordError(
+            asked_by,
+            expected="at least one real token in every sample",
+            got=f"only padding in sample {', '.join(map(str, which[:5]))}{more}",
+            next_step='Leave such samples out: record.isel(sample=record.token_mask.any("token").values)',
+        )
+
+
+def shares_of(record: xr.Dataset, direction: Direction, *, asked_by: str) -> xr.DataArray:
+    """Return the CLS row as it stands, or the CLS column divided by its sum, over the tokens that count.
+
+    NaN where there is nothing to share: a row that may see no token, a column of zeros. Else as `weights_of`.
+    """
+    weights = weights_of(record, direction, asked_by=asked_by)
+    if direction == "attends_to":
+        return weights.where(weights.where(record["token_mask"], 0.0).sum("token", skipna=False) > 0)
+    return weights / weights.sum("token", skipna=True, min_count=1)
 
 
 def token_count(record: xr.Dataset, *, asked_by: str) -> xr.DataArray:
@@ -74,7 +101,9 @@ def checked_dims(array: xr.DataArray, over: str | Sequence[str], *, asked_by: st
     return [name for name in names if name in array.dims]
 
 
-def named(array: xr.DataArray, name: str, *, long_name: str = "", units: str = "") -> xr.DataArray:
+def named(
+    array: xr.DataArray, name: str, *, long_name: str = "", units: str = "", undefined: str = ""
+) -> xr.DataArray:
     """Return the array under the name of its measure, with the words a figure puts on its axis.
 
     Args:
@@ -82,5 +111,9 @@ def named(array: xr.DataArray, name: str, *, long_name: str = "", units: str = "
         name: Name of the measure.
         long_name: By default the name with spaces.
         units: As in the description of the measure; empty for a pure number.
+        undefined: Where an entry is NaN that is no padding, in words; stands in `attrs["undefined"]`.
     """
-    return array.rename(name).assign_attrs(long_name=long_name or name.replace("_", " "), units=units)
+    words = {"undefined": f"NaN where {undefined}"} if undefined else {}
+    return array.rename(name).assign_attrs(
+        long_name=long_name or name.replace("_", " "), units=units, **words
+    )

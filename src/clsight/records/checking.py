@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 
 from clsight.errors import RecordError, did_you_mean
-from clsight.schema import DIMS, DIRECTIONS, SCHEMA_VERSION, TOKEN_KINDS
+from clsight.schema import DIMS, DIRECTIONS, KEPT_BY, SCHEMA_VERSION, TOKEN_KINDS
 
 STACK_DIMS: Final = ("strategy", "seed", "step")
 """Dimensions that `clsight.stack` puts in front of what one capture gives."""
@@ -23,7 +23,13 @@ VARIABLE_DIMS: Final[dict[str, tuple[str, ...]]] = {
     "value": _PER_HEAD,
     "value_norm": _PER_TOKEN,
     "attention_error": ("sample", "layer"),
+    "keys": (*_PER_TOKEN, "head_dim"),
+    "values": (*_PER_TOKEN, "head_dim"),
     "hidden": ("sample", "depth", "channel"),
+    "contribution_norm": ("sample", "layer", "token"),
+    "rollout": ("sample", "token"),
+    "received": _PER_TOKEN,
+    "attends_to_gradient": _PER_TOKEN,
     "logits": ("sample", "class"),
     "token_mask": ("sample", "token"),
     "layer_name": ("layer",),
@@ -90,14 +96,23 @@ def need(record: xr.Dataset, name: str, *, asked_by: str) -> xr.DataArray:
     if name in record.variables:
         return record[name]
     reason = dict(record.attrs.get("absent", {})).get(name, "")
-    options = did_you_mean(name, map(str, record.variables))
     raise RecordError(
         asked_by,
         expected=f"a record with `{name}`",
         got="one without it",
         where=f"The record says: {reason}" if reason else "",
-        next_step=f"Capture again so that the record holds `{name}`" if name in VARIABLE_DIMS else options,
+        next_step=_how_to_get(name, record, has_reason=bool(reason)),
     )
+
+
+def _how_to_get(name: str, record: xr.Dataset, *, has_reason: bool) -> str:
+    """Return how a record comes to hold a variable."""
+    if name in KEPT_BY:
+        when = "Where that can be helped, capture again" if has_reason else "Capture again"
+        return f"{when} with keep={KEPT_BY[name]!r}"
+    if name in VARIABLE_DIMS:
+        return f"Capture again so that the record holds `{name}`"
+    return did_you_mean(name, map(str, record.variables))
 
 
 def check_is_record(record: object, subject: str, *, where: str = "") -> None:
