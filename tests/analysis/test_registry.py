@@ -83,7 +83,7 @@ def test_measure_of_a_selection_is_the_selection_of_the_measure(name, selection)
     stacked = clsight.stack({"a": kept_record(seed=1).record, "b": kept_record(seed=2).record})
     for record in (kept_record().record, stacked, stacked.sel(strategy="b")):
         left = {dim: at for dim, at in selection.items() if dim in described.dims}
-        averaged = {dim: [at] for dim, at in selection.items() if dim not in described.dims}
+        averaged = {dim: np.atleast_1d(at) for dim, at in selection.items() if dim not in described.dims}
         expected = function(record.isel(averaged)).isel(left)
         by_position, by_label = function(record.isel(selection)), function(record.sel(selection))
         np.testing.assert_allclose(by_position, expected, rtol=1e-12)

@@ -184,7 +184,8 @@ def test_mass_on_refuses_a_mask_that_does_not_fit(mask, got):
         mass_on(kept_record().record, mask=mask)
     assert str(raised.value) == (
         "`mass_on`: expected a boolean `mask` with the labels of (sample=3, token=9), "
-        f"or of its tokens alone, but got {got}. Make one from the record, such as record.token_text == 'good'."
+        f"or of its tokens alone, but got {got}. "
+        "Make one from the record, such as record.token_text == 'good'."
     )
 
 

@@ -10,10 +10,14 @@ from typing import Any
 
 from clsight.analysis.differences import difference
 from clsight.analysis.means import mean_attended_by, mean_attends_to
+from clsight.analysis.over_heads import head_max
+from clsight.analysis.profiles import position_profile
 from clsight.analysis.ranking import top_tokens
 from clsight.analysis.registry import MEASURES, Measure
+from clsight.analysis.roles import attends_to_vs_attended_by
 from clsight.analysis.self_attention import cls_self_attention
 from clsight.analysis.shares import mass_on, max_share
+from clsight.analysis.sinks import sink_rate, token_sink_rate
 from clsight.analysis.spread import effective_tokens, entropy
 from clsight.analysis.uniform_share import lift
 from clsight.errors import did_you_mean
@@ -21,15 +25,20 @@ from clsight.errors import did_you_mean
 __all__ = [
     "MEASURES",
     "Measure",
+    "attends_to_vs_attended_by",
     "cls_self_attention",
     "difference",
     "effective_tokens",
     "entropy",
+    "head_max",
     "lift",
     "mass_on",
     "max_share",
     "mean_attended_by",
     "mean_attends_to",
+    "position_profile",
+    "sink_rate",
+    "token_sink_rate",
     "top_tokens",
 ]
 

@@ -101,6 +101,11 @@ def checked_dims(array: xr.DataArray, over: str | Sequence[str], *, asked_by: st
     return [name for name in names if name in array.dims]
 
 
+def without_token_labels(array: xr.DataArray) -> xr.DataArray:
+    """Return the array without the coordinates that say something of single tokens."""
+    return array.drop_vars([name for name, labels in array.coords.items() if "token" in labels.dims])
+
+
 def named(
     array: xr.DataArray, name: str, *, long_name: str = "", units: str = "", undefined: str = ""
 ) -> xr.DataArray:
