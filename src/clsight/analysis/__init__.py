@@ -8,6 +8,8 @@ from importlib import import_module
 from pkgutil import iter_modules
 from typing import Any
 
+from clsight.analysis.agreement import head_agreement, head_clusters
+from clsight.analysis.comparison import distance, match_heads
 from clsight.analysis.differences import difference
 from clsight.analysis.means import mean_attended_by, mean_attends_to
 from clsight.analysis.over_heads import head_max
@@ -28,11 +30,15 @@ __all__ = [
     "attends_to_vs_attended_by",
     "cls_self_attention",
     "difference",
+    "distance",
     "effective_tokens",
     "entropy",
+    "head_agreement",
+    "head_clusters",
     "head_max",
     "lift",
     "mass_on",
+    "match_heads",
     "max_share",
     "mean_attended_by",
     "mean_attends_to",

@@ -6,6 +6,7 @@ saved record can be analyzed and drawn on a machine that never ran the model.
 
 from clsight.records.checking import check, need
 from clsight.records.joining import concat, stack
+from clsight.records.sameness import check_same_inputs
 from clsight.records.storing import open_record, save_record
 
-__all__ = ["check", "concat", "need", "open_record", "save_record", "stack"]
+__all__ = ["check", "check_same_inputs", "concat", "need", "open_record", "save_record", "stack"]

@@ -9,9 +9,9 @@ from numpy.dtypes import StringDType
 
 from clsight.errors import RecordError, did_you_mean
 from clsight.records.checking import STACK_DIMS, check
+from clsight.records.sameness import Same, check_same_inputs, differ
 from clsight.schema import DIMS
 
-_SAME_INPUTS: Final = ("token_text", "token_kind", "token_mask", "label", "row", "column", "class_name")
 _SAME_MODEL: Final = ("model", "checkpoint_sha256", "cls_index", "strategy", "schema_version")
 _PAD_VALUES: Final[dict[str, Any]] = {
     "attends_to": 0.0,
@@ -78,7 +78,7 @@ def stack(records: Mapping[Any, xr.Dataset], dim: str = "strategy") -> xr.Datase
         )
     _check_members(records, "clsight.stack")
     _check_free(records, dim)
-    _same_inputs(records)
+    check_same_inputs(records, asked_by="clsight.stack")
     common, dropped = _common_variables(records)
     stacked_names = [
         name for name in common if name in next(iter(records.values())).data_vars and name != "token_mask"
@@ -102,16 +102,18 @@ def _check_members(records: Mapping[Any, xr.Dataset], subject: str) -> None:
             got="none",
             next_step="Capture one: `clsight.capture(...)`",
         )
+    same: Same = "inputs" if subject == "clsight.stack" else "model"
     first_name, first = next(iter(records.items()))
     for name, record in records.items():
         check(record, where=f"Record {name!r}")
         for dim in ("layer", "head", "head_dim", "depth", "channel", "class"):
             if dim in first.sizes and dim in record.sizes and first.sizes[dim] != record.sizes[dim]:
-                raise _differ(subject, dim, (first_name, first.sizes[dim]), (name, record.sizes[dim]))
+                here, there = (first_name, first.sizes[dim]), (name, record.sizes[dim])
+                raise differ(subject, dim, here, there, same=same)
         for coordinate in ("layer", "head", "layer_name"):
             here, there = first[coordinate].values.tolist(), record[coordinate].values.tolist()
             if here != there:
-                raise _differ(subject, coordinate, (first_name, here), (name, there))
+                raise differ(subject, coordinate, (first_name, here), (name, there), same=same)
 
 
 def _same_model(records: Mapping[Any, xr.Dataset]) -> None:
@@ -120,53 +122,7 @@ def _same_model(records: Mapping[Any, xr.Dataset]) -> None:
         for attribute in _SAME_MODEL:
             here, there = first.attrs.get(attribute), record.attrs.get(attribute)
             if here != there:
-                raise _differ("clsight.concat", attribute, (first_name, here), (name, there))
-
-
-def _same_inputs(records: Mapping[Any, xr.Dataset]) -> None:
-    first_name, first = next(iter(records.items()))
-    for name, record in records.items():
-        for dim in ("sample", "token"):
-            if first.sizes[dim] != record.sizes[dim]:
-                raise _differ("clsight.stack", dim, (first_name, first.sizes[dim]), (name, record.sizes[dim]))
-        if first.attrs["cls_index"] != record.attrs["cls_index"]:
-            here, there = first.attrs["cls_index"], record.attrs["cls_index"]
-            raise _differ("clsight.stack", "cls_index", (first_name, here), (name, there))
-        for variable in _SAME_INPUTS:
-            _same_values(variable, (first_name, first), (name, record))
-
-
-def _same_values(variable: str, first: tuple[Any, xr.Dataset], other: tuple[Any, xr.Dataset]) -> None:
-    present = [variable in record.variables for _, record in (first, other)]
-    if not any(present):
-        return
-    words = ["present" if here else "absent" for here in present]
-    if not all(present):
-        raise _differ("clsight.stack", variable, (first[0], words[0]), (other[0], words[1]))
-    here, there = first[1][variable], other[1][variable]
-    unequal = np.argwhere(here.values != there.values)
-    if len(unequal):
-        at = tuple(int(i) for i in unequal[0])
-        place = ", ".join(f"{dim}={i}" for dim, i in zip(here.dims, at, strict=True))
-        subject = f"{variable} at {place}"
-        raise _differ("clsight.stack", subject, (first[0], here.values[at]), (other[0], there.values[at]))
-
-
-def _differ(subject: str, what: str, here: tuple[Any, Any], there: tuple[Any, Any]) -> RecordError:
-    """Return the error that names what differs, and both members with their values."""
-    stacking = subject == "clsight.stack"
-    next_step = "Capture them again with the same inputs" if stacking else "Join only records of one model"
-    return RecordError(
-        subject,
-        expected=f"records of the same {'inputs' if stacking else 'model'}, with equal `{what}`",
-        got=f"{_short(here[1])} in {here[0]!r} and {_short(there[1])} in {there[0]!r}",
-        next_step=next_step,
-    )
-
-
-def _short(value: Any) -> str:
-    text = str(value) if not isinstance(value, str) else repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+                raise differ("clsight.concat", attribute, (first_name, here), (name, there), same="model")
 
 
 def _check_free(records: Mapping[Any, xr.Dataset], dim: str) -> None:
