@@ -9,9 +9,15 @@ from pkgutil import iter_modules
 from typing import Any
 
 from clsight.analysis.agreement import head_agreement, head_clusters
+from clsight.analysis.alignment import cka
 from clsight.analysis.comparison import distance, match_heads
+from clsight.analysis.cosines import similarity
 from clsight.analysis.differences import difference
+from clsight.analysis.gradients import gradient_times_attention
+from clsight.analysis.hidden_states import hidden_norm, largest_activation, massive_activations
 from clsight.analysis.means import mean_attended_by, mean_attends_to
+from clsight.analysis.mixing import received, rollout
+from clsight.analysis.norms import contribution, norm_weighted
 from clsight.analysis.over_heads import head_max
 from clsight.analysis.profiles import position_profile
 from clsight.analysis.ranking import top_tokens
@@ -28,21 +34,31 @@ __all__ = [
     "MEASURES",
     "Measure",
     "attends_to_vs_attended_by",
+    "cka",
     "cls_self_attention",
+    "contribution",
     "difference",
     "distance",
     "effective_tokens",
     "entropy",
+    "gradient_times_attention",
     "head_agreement",
     "head_clusters",
     "head_max",
+    "hidden_norm",
+    "largest_activation",
     "lift",
     "mass_on",
+    "massive_activations",
     "match_heads",
     "max_share",
     "mean_attended_by",
     "mean_attends_to",
+    "norm_weighted",
     "position_profile",
+    "received",
+    "rollout",
+    "similarity",
     "sink_rate",
     "token_sink_rate",
     "top_tokens",
