@@ -2,6 +2,8 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
+from runpy import run_path
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from clsight.analysis import MEASURES
 from clsight.schema import KEPT_BY
 from kept_records import kept_record
 
+ROOT = Path(__file__).resolve().parents[2]
 SELECTIONS = [
     {"sample": 1},
     {"layer": [2, 0]},
@@ -124,3 +127,21 @@ def test_what_to_keep_is_named_once():
 def test_missing_from_refuses_what_is_no_record():
     with pytest.raises(clsight.RecordError, match=r"`entropy`: expected a record, an xarray.Dataset"):
         MEASURES["entropy"].missing_from("a.zip")
+
+
+def test_page_of_the_docs_lists_the_measures_as_they_are():
+    page = run_path(str(ROOT / "docs" / "measures.py"))["page"]()
+    written = (ROOT / "docs" / "measures.md").read_text(encoding="utf-8")
+    assert written == page, "run `python docs/measures.py`"
+    assert all(f"## {name}\n" in written for name in MEASURES)
+
+
+def test_page_of_the_docs_names_every_function_that_is_no_measure():
+    written = (ROOT / "docs" / "measures.md").read_text(encoding="utf-8")
+    functions = {name for name in analysis.__all__ if name.islower()} - MEASURES.keys()
+    assert {name for name in functions if f"- `{name}(" not in written} == set()
+
+
+def test_all_names_every_measure_of_the_package():
+    assert set(MEASURES) <= set(analysis.__all__)
+    assert analysis.__all__ == sorted(analysis.__all__)

@@ -48,6 +48,7 @@ def test_entropy_of_one_token_is_zero_and_has_no_normalized_value():
     record["attends_to"][...] = 1.0
     assert (entropy(record) == 0).all()
     assert entropy(record, normalized=True).isnull().all()
+    assert entropy(record, normalized=True).attrs["undefined"] == "NaN where one token alone counts"
 
 
 def test_entropy_counts_a_zero_weight_as_nothing():
@@ -65,7 +66,11 @@ def test_entropy_passes_on_a_nan_weight():
 def test_entropy_of_a_column_of_zeros_is_nan():
     record = patch_record().record.copy(deep=True)
     record["attended_by"].values[1, 2, 3] = 0
-    assert np.argwhere(entropy(record, direction="attended_by").isnull().values).tolist() == [[1, 2, 3]]
+    result = entropy(record, direction="attended_by")
+    assert np.argwhere(result.isnull().values).tolist() == [[1, 2, 3]]
+    assert result.attrs["undefined"] == "NaN where a column sums to 0"
+    normalized = entropy(record, direction="attended_by", normalized=True)
+    assert normalized.attrs["undefined"] == "NaN where one token alone counts or a column sums to 0"
 
 
 @pytest.mark.parametrize("normalized", [False, True])

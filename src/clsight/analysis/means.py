@@ -73,4 +73,9 @@ def mean_attended_by(
     dims = checked_dims(weights, over, asked_by="mean_attended_by")
     if not include_cls:
         weights = weights.where(weights["token"] != cls_position(record, asked_by="mean_attended_by"))
-    return named(weights.mean(dims, skipna=True), "mean_attended_by", long_name="mean weight on CLS")
+    return named(
+        weights.mean(dims, skipna=True),
+        "mean_attended_by",
+        long_name="mean weight on CLS",
+        undefined="there is no query that counts, as under class attention",
+    )

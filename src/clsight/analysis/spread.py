@@ -1,5 +1,7 @@
 """Does CLS look at few tokens or at many? Entropy of its weights, and the same as a number of tokens."""
 
+from typing import Final
+
 import numpy as np
 import xarray as xr
 from scipy.special import entr
@@ -7,6 +9,8 @@ from scipy.special import entr
 from clsight.analysis.registry import DIRECT_TRUST, measure
 from clsight.analysis.weights import named, weights_of
 from clsight.schema import Direction
+
+_UNDEFINED: Final[dict[Direction, str]] = {"attends_to": "", "attended_by": "a column sums to 0"}
 
 
 @measure(
@@ -45,10 +49,15 @@ def entropy(
     """
     nats, counted = _nats(record, direction, asked_by="entropy")
     if not normalized:
-        return named(nats, "entropy", long_name="entropy", units="nats")
+        return named(nats, "entropy", long_name="entropy", units="nats", undefined=_UNDEFINED[direction])
     count = counted.sum("token")
     largest: xr.DataArray = xr.apply_ufunc(np.log, count.where(count > 1))
-    return named(nats / largest, "entropy", long_name="entropy over its largest possible value")
+    return named(
+        nats / largest,
+        "entropy",
+        long_name="entropy over its largest possible value",
+        undefined=" or ".join(filter(None, ["one token alone counts", _UNDEFINED[direction]])),
+    )
 
 
 @measure(
@@ -77,7 +86,13 @@ def effective_tokens(record: xr.Dataset, *, direction: Direction = "attends_to")
     """
     nats, _ = _nats(record, direction, asked_by="effective_tokens")
     tokens: xr.DataArray = xr.apply_ufunc(np.exp, nats)
-    return named(tokens, "effective_tokens", long_name="effective tokens", units="tokens")
+    return named(
+        tokens,
+        "effective_tokens",
+        long_name="effective tokens",
+        units="tokens",
+        undefined=_UNDEFINED[direction],
+    )
 
 
 def _nats(record: xr.Dataset, direction: Direction, *, asked_by: str) -> tuple[xr.DataArray, xr.DataArray]:

@@ -1,0 +1,82 @@
+"""Write docs/measures.md: every measure with its definition, cost and trust: `python docs/measures.py`."""
+
+from pathlib import Path
+
+from clsight.analysis import MEASURES, Measure
+
+PAGE = Path(__file__).with_name("measures.md")
+INTRODUCTION = """\
+# The measures
+
+What `clsight.analysis` asks of a record. All work on labeled arrays (`xarray`), need no torch, and take a
+plain record, a stack or any selection. This page is written by `python docs/measures.py` from the registry,
+`clsight.analysis.MEASURES`.
+
+```python
+record = clsight.capture(subject, subject.examples, keep=["hidden", "rollout", "received"])
+clsight.analysis.sink_rate(record, epsilon=0.3)  # DataArray: sample
+clsight.analysis.mass_on(record, kinds="register").mean("sample")  # layer, head
+clsight.analysis.MEASURES["rollout"].keep  # ("rollout",): what to keep= for it
+clsight.analysis.MEASURES["rollout"].missing_from(record)  # (): nothing
+```
+
+Every measure gives one number per sample, so that means, intervals and differences over samples, seeds and
+strategies are taken afterwards. Padding is NaN. A score that is undefined is NaN too, never 0, and
+`attrs["undefined"]` says where and why. In a layer of class attention CLS is the only query: what reads the
+column (`attended_by`) is NaN there, or speaks of CLS alone. n is the number of real tokens, prefix tokens
+such as registers included.
+"""
+OVERVIEW = """
+| measure | asks | dims |
+|---|---|---|
+"""
+FUNCTIONS = """
+## Comparisons
+
+Between heads, depths and records. They take or give more than one array and stand outside the registry.
+
+- `difference(array, to=...)`: a measure of each member of a stack, less that of one.
+- `top_tokens(record, count)`: the largest weights of each row or column, with their texts.
+- `distance(a, b, kind=...)`, dims sample, layer, head: the Jensen–Shannon distance (square root of the
+  divergence to base 2, in [0, 1]), or 1 − Spearman's ρ, which is NaN where all weights are equal.
+- `match_heads(a, b)`, dims layer, head: the head of b that does the same, by optimal assignment of
+  Jensen–Shannon distances, mean over samples.
+- `head_agreement(record)`: each pair of heads of all layers, by sample: 1 − Jensen–Shannon divergence to
+  base 2.
+- `head_clusters(record, count)`: groups of heads, by hierarchical clustering of the mean of that.
+- `similarity(record, to=other)`, dims sample, depth, other depth: cosine of CLS in two models whose channels
+  mean the same.
+- `cka(record, to=other)`, dims depth, other depth: unbiased linear CKA of CLS over the samples, with its mean
+  under permutation and p. NaN where CLS does not vary between samples, as at its start, and below 4 samples.
+
+Records of different inputs are refused: tokens, masks, labels and CLS position must be equal, as
+`clsight.stack` demands. The inputs themselves are not in a record, so that two pictures of one size and label
+pass for the same.
+"""
+
+
+def page() -> str:
+    """Return the text of the page."""
+    measures = [MEASURES[name] for name in sorted(MEASURES)]
+    rows = (f"| [`{one.name}`](#{one.name}) | {one.question} | {', '.join(one.dims)} |\n" for one in measures)
+    return INTRODUCTION + OVERVIEW + "".join(rows) + "".join(map(section, measures)) + FUNCTIONS
+
+
+def section(measure: Measure) -> str:
+    """Return what the page says of one measure."""
+    keep = f" (`keep={list(measure.keep)}`)" if measure.keep else ""
+    lines = {
+        "definition": measure.definition,
+        "gives": f"{', '.join(measure.dims)}; {measure.range}"
+        + (f"; {measure.unit}" if measure.unit else ""),
+        "needs": ", ".join(f"`{name}`" for name in measure.needs) + keep,
+        "cost": measure.cost,
+        "source": measure.paper,
+        "trust": measure.trust,
+    }
+    listed = "".join(f"- **{name}**: {text}\n" for name, text in lines.items() if text)
+    return f"\n## {measure.name}\n\n{measure.question}\n\n{listed}"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
