@@ -3,6 +3,7 @@
 import signal
 
 import pytest
+from hypothesis import settings
 
 from browsers import advice, find_browser
 
@@ -17,6 +18,11 @@ def browser_executable() -> str:
 
 
 def pytest_configure() -> None:
-    """Let the servers that tests start hear Ctrl+C, which a shell's background jobs ignore."""
+    """Let servers that tests start hear Ctrl+C, which a shell's background jobs ignore, and examples take time.
+
+    How long an example takes on a busy machine says nothing about it; pytest's own limit holds.
+    """
+    settings.register_profile("clsight", deadline=None)
+    settings.load_profile("clsight")
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -473,7 +473,6 @@ def test_concat_names_variables_that_only_some_records_have():
         (lambda: word_record().record.isel(head_dim=slice(0, 4)), "`head_dim`"),
         (lambda: word_record(name="another").record, "`model`"),
         (lambda: renamed(word_record().record, checkpoint_sha256="ff"), "`checkpoint_sha256`"),
-        (lambda: renamed(word_record().record, cls_index=1), "`cls_index`"),
     ],
 )
 def test_concat_names_what_differs(other, what):

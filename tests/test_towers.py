@@ -59,7 +59,7 @@ def test_within_chooses_a_tower(clip, tower, cls_index, tokens):
 def test_one_cls_position_per_sample_is_where_clip_pools(clip):
     module, inputs = clip
     record = clsight.capture(module, inputs, within="text_model", cls_index=ENDS)
-    assert record.attrs["cls_index"] == ENDS
+    assert record.cls_position.values.tolist() == ENDS
     kinds = record.token_kind.values.tolist()
     assert [kind.index("cls") for kind in kinds] == ENDS
     pooled = [int((ids == 49).nonzero()) for ids in inputs["input_ids"]]

@@ -85,7 +85,9 @@ def _head(title: str, record: xr.Dataset) -> Iterator[str]:
     made += [f"seed {attributes['seed']}"] if attributes.get("seed") is not None else []
     model = str(attributes.get("model") or "a model without a name")
     yield _printable(title + model + (f" ({', '.join(made)})" if made else ""))
-    yield f"{counts(record)}; [CLS] is token {attributes['cls_index']}"
+    position = attributes["cls_index"]
+    place = "another token in each sample" if position is None else f"token {position}"
+    yield f"{counts(record)}; [CLS] is {place}"
     if bool(record["token_mask"].all()):
         tokens = record.sizes["token"]
         yield f"Evenly spread attention would be {np.log(tokens):.3f} nats, {1 / tokens:.3f} for each token"

@@ -92,5 +92,5 @@ def test_position_and_mask_may_differ_from_batch_to_batch():
         )
     )
     for record, length in zip(records, lengths, strict=True):
-        assert record.attrs["cls_index"] == (length - 1).tolist()
+        assert record.cls_position.values.tolist() == (length - 1).tolist()
         np.testing.assert_array_equal(record.token_mask.sum("token"), length)

@@ -187,8 +187,10 @@ def test_a_cls_behind_the_sentence_is_found_in_each(tmp_path):
     subject = clsight.load(tmp_path)
     assert (subject.cls_index, subject.token_kinds[-1]) == (None, "cls")
     record = clsight.capture(subject, ["the plan [CLS] was cold", "a train"])
-    assert [kinds.tolist().index("cls") for kinds in record.token_kind.values] == record.attrs["cls_index"]
-    assert (record.token_mask.sum("token") - 1).values.tolist() == record.attrs["cls_index"]
+    assert [
+        kinds.tolist().index("cls") for kinds in record.token_kind.values
+    ] == record.cls_position.values.tolist()
+    assert (record.token_mask.sum("token") - 1).values.tolist() == record.cls_position.values.tolist()
     assert float(record.attention_error.max()) < 1e-5
     stated = clsight.load(tmp_path, cls_index=0)
     assert clsight.capture(stated, ["the plan", "a train"]).attrs["cls_index"] == 0
@@ -207,7 +209,7 @@ def test_the_text_tower_of_clip_reads_its_answer_off_a_position_of_each_sentence
     if end == 3:  # 2 is how old settings say: the largest id
         assert (prepared.cls_index == prepared.token_mask.sum(axis=1) - 1).all()
     record = clsight.capture(subject, SENTENCES)
-    assert record.attrs["cls_index"] == prepared.cls_index.tolist()
+    assert record.cls_position.values.tolist() == prepared.cls_index.tolist()
     assert float(record.attention_error.max()) < 1e-5
     with torch.no_grad():
         found = module(**prepared.inputs)

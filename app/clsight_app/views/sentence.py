@@ -41,8 +41,8 @@ def self_check(record: xr.Dataset) -> str:
 
 def _not_cls(record: xr.Dataset) -> str:
     """Return a sentence, with a space behind it, where an ordinary token stands in the place of CLS."""
-    position = np.ravel(record.attrs.get("cls_index", 0))[0]
-    token = record.isel(sample=0, token=int(position))
+    first = record.isel(sample=0)
+    token = first.isel(token=int(first.get("cls_position", record.attrs.get("cls_index", 0))))
     if "token_kind" not in token.coords or str(token["token_kind"].values) == "cls":
         return ""
     return f"An ordinary token, {token['token_text'].values}, is looked at in place of CLS. "

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import xarray as xr
 
 from clsight.analysis.registry import DIRECT_TRUST, measure
-from clsight.analysis.weights import checked_dims, cls_position, named, weights_of
+from clsight.analysis.weights import checked_dims, is_cls, named, weights_of
 
 
 @measure(
@@ -72,7 +72,7 @@ def mean_attended_by(
     weights = weights_of(record, "attended_by", asked_by="mean_attended_by")
     dims = checked_dims(weights, over, asked_by="mean_attended_by")
     if not include_cls:
-        weights = weights.where(weights["token"] != cls_position(record, asked_by="mean_attended_by"))
+        weights = weights.where(~is_cls(record, asked_by="mean_attended_by"))
     return named(
         weights.mean(dims, skipna=True),
         "mean_attended_by",

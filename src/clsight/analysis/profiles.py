@@ -66,8 +66,17 @@ def position_profile(
 
 def _by_distance(weights: xr.DataArray, record: xr.Dataset) -> xr.DataArray:
     """Return the weights with the distance to CLS in place of the position."""
-    distance = weights["token"].values - cls_position(record, asked_by="position_profile")
-    return without_token_labels(weights).rename(token="distance").assign_coords(distance=distance)
+    position = cls_position(record, asked_by="position_profile")
+    tokens, plain = weights["token"].values, without_token_labels(weights)
+    first, last = int(tokens[0] - position.max()), int(tokens[-1] - position.min())
+    distance = xr.DataArray(np.arange(first, last + 1), dims="distance", name="distance")
+    place = (
+        position + distance - int(tokens[0])
+    )  # the entry of each distance, beyond the tokens in some samples
+    is_there = (place >= 0) & (place < len(tokens))
+    found = plain.isel(token=place.clip(0, len(tokens) - 1)).where(is_there)
+    order = ["distance" if dim == "token" else dim for dim in weights.dims]
+    return found.assign_coords(distance=distance).transpose(*order)
 
 
 def _by_patches(weights: xr.DataArray, record: xr.Dataset, by: str) -> xr.DataArray:

@@ -3,7 +3,7 @@
 import xarray as xr
 
 from clsight.analysis.registry import measure
-from clsight.analysis.weights import cls_position, named, token_count, weights_of
+from clsight.analysis.weights import is_cls, named, token_count, weights_of
 
 
 @measure(
@@ -41,10 +41,9 @@ def attends_to_vs_attended_by(record: xr.Dataset) -> xr.DataArray:
         RecordError: If the record lacks row, column or mask, or its [CLS] position.
     """
     asked_by = "attends_to_vs_attended_by"
-    count, position = token_count(record, asked_by=asked_by), cls_position(record, asked_by=asked_by)
+    count, is_other = token_count(record, asked_by=asked_by), ~is_cls(record, asked_by=asked_by)
     row = weights_of(record, "attends_to", asked_by=asked_by)
     column = weights_of(record, "attended_by", asked_by=asked_by)
-    is_other = row["token"] != position
     counts = is_other & record["token_mask"]
     reads = row.where(counts, 0.0).sum("token", skipna=False) * count / (count - 1)
     is_read = column.where(is_other).mean("token", skipna=True) * count

@@ -5,6 +5,8 @@ import xarray as xr
 from clsight.analysis.registry import DIRECT_TRUST, measure
 from clsight.analysis.weights import cls_position, named, weights_of
 
+_OF_TOKENS = ("token", "token_text", "token_kind", "row", "column")
+
 
 @measure(
     question="How much does CLS keep to itself?",
@@ -30,6 +32,6 @@ def cls_self_attention(record: xr.Dataset) -> xr.DataArray:
         RecordError: If the record lacks the row, the mask, or its [CLS] position.
     """
     weights = weights_of(record, "attends_to", asked_by="cls_self_attention")
-    itself = weights.sel(token=cls_position(record, asked_by="cls_self_attention"), drop=True)
-    itself = itself.drop_vars([name for name in ("token_text", "token_kind") if name in itself.coords])
+    itself = weights.sel(token=cls_position(record, asked_by="cls_self_attention"))
+    itself = itself.drop_vars([name for name in _OF_TOKENS if name in itself.coords])
     return named(itself, "cls_self_attention", long_name="attention of CLS to itself")

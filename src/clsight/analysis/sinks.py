@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 from clsight.analysis.registry import measure
-from clsight.analysis.weights import checked_dims, cls_position, named, token_count, weights_of
+from clsight.analysis.weights import checked_dims, is_cls, named, token_count, weights_of
 from clsight.errors import RecordError
 from clsight.records.checking import need
 
@@ -46,7 +46,7 @@ def sink_rate(
         RecordError: If the record lacks the column or the mask, has no such dim, or epsilon is no threshold.
     """
     column = weights_of(record, "attended_by", asked_by="sink_rate")
-    others = column.where(column["token"] != cls_position(record, asked_by="sink_rate"))
+    others = column.where(~is_cls(record, asked_by="sink_rate"))
     return _rate(others.mean("token"), record, epsilon=epsilon, over=over, name="sink_rate", whom="CLS")
 
 

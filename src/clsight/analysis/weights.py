@@ -74,17 +74,28 @@ def token_count(record: xr.Dataset, *, asked_by: str) -> xr.DataArray:
     return need(record, "token_mask", asked_by=asked_by).sum("token").astype(np.float64)
 
 
-def cls_position(record: xr.Dataset, *, asked_by: str) -> int:
-    """Return the label of [CLS] on the `token` dimension."""
+def cls_position(record: xr.Dataset, *, asked_by: str) -> xr.DataArray:
+    """Return the label of [CLS] on the `token` dimension: without dims, or per `sample` where they differ.
+
+    Raises:
+        RecordError: If the record does not say where [CLS] stands, or no longer holds that token.
+    """
     index = record.attrs.get("cls_index")
-    if not isinstance(index, int) or index not in record["token"].values:
+    position = record.get("cls_position", xr.DataArray(-1 if index is None else index))
+    if position.dtype.kind != "i" or not bool(position.isin(record["token"].values).all()):
         raise RecordError(
             asked_by,
             expected="a record that holds [CLS]: attributes with `cls_index`, and that token",
             got=f"cls_index {index!r} and {record.sizes.get('token', 0)} tokens",
             next_step="Select tokens after this function, and keep the attributes of the record",
         )
-    return index
+    return position.reset_coords(drop=True)
+
+
+def is_cls(record: xr.Dataset, *, asked_by: str) -> xr.DataArray:
+    """Return which tokens are [CLS]: boolean, dims `token`, or `sample, token` where positions differ."""
+    position = cls_position(record, asked_by=asked_by)
+    return (record["token"] == position).transpose(*position.dims, "token")
 
 
 def checked_dims(array: xr.DataArray, over: str | Sequence[str], *, asked_by: str) -> list[str]:

@@ -174,7 +174,8 @@ class Examination:
     @cached_property
     def positions(self) -> Tensor:
         """Position of [CLS] in each sample, `[sample]`."""
-        return torch.as_tensor(self.record.attrs["cls_index"]).expand(self.samples)
+        position = self.record.get("cls_position", self.record.attrs["cls_index"])
+        return torch.as_tensor(np.asarray(position)).expand(self.samples)
 
     @property
     def input_tokens(self) -> int | None:

@@ -4,7 +4,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from clsight.analysis.weights import cls_position, weights_of
+from clsight.analysis.weights import is_cls, weights_of
 from clsight.errors import FigureError
 from clsight.figures.view import check_direction
 from clsight.schema import Direction
@@ -29,14 +29,18 @@ def color_limit(record: xr.Dataset, *, direction: Direction = "attends_to") -> f
     """
     check_direction(direction, asked_by="color_limit")
     weights = weights_of(record, direction, asked_by="color_limit")
-    cls = cls_position(record, asked_by="color_limit")
-    return limit_of(weights.transpose(..., "token").values, cls)
+    others = weights.where(~is_cls(record, asked_by="color_limit"))
+    return _limit((others if weights.sizes["token"] > 1 else weights).values)
 
 
 def limit_of(weights: NDArray[np.floating], cls: int) -> float:
     """Return the upper end of the color scale for weights [..., token], if possible without [CLS]."""
-    others = np.delete(weights, cls, axis=-1) if weights.shape[-1] > 1 else weights
-    values = others[np.isfinite(others)]
+    return _limit(np.delete(weights, cls, axis=-1) if weights.shape[-1] > 1 else weights)
+
+
+def _limit(weights: NDArray[np.floating]) -> float:
+    """Return the upper end of the color scale for weights; NaN does not count."""
+    values = weights[np.isfinite(weights)]
     if not values.size:
         return 1.0
     largest = np.quantile(values, _QUANTILE) if values.size > _FEW else values.max()

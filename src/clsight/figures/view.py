@@ -82,10 +82,17 @@ def view_of(
         heads=weights["head"].values.tolist(),
         layer_names=[literal(str(name)) for name in np.atleast_1d(record["layer_name"].values)],
         plain=[text or f"{kind} {position}" for text, kind, position in zip(texts, kinds, real, strict=True)],
-        cls=int(np.searchsorted(real, int(record.attrs.get("cls_index", 0)))),
+        cls=int(np.searchsorted(real, _cls_position(record, sample, asked_by))),
         cells=cells if cells is not None and (cells >= 0).any() else None,
         direction=direction,
     )
+
+
+def _cls_position(record: xr.Dataset, sample: int, asked_by: str) -> int:
+    """Return where [CLS] stands in one sample; 0 if the record does not say."""
+    if "cls_position" in record.variables:
+        return int(_sample(record["cls_position"], sample, asked_by))
+    return int(record.attrs.get("cls_index", 0))
 
 
 _TOKEN_NAMES = ("token_mask", "token_text", "token_kind")

@@ -233,6 +233,8 @@ def _coordinates(arrays: Arrays, mask: NDArray[np.bool_], tokens: TokenMap) -> d
         coordinates["column"] = (per_token, tokens.column.astype(np.int16))
     if tokens.label is not None:
         coordinates["label"] = ("sample", tokens.label.astype(np.int64))
+    if len(set(arrays.cls_index.tolist())) > 1:
+        coordinates["cls_position"] = ("sample", arrays.cls_index.astype(np.int64))
     return coordinates
 
 
@@ -242,7 +244,7 @@ def _attributes(forward: ForwardPass, cls_index: NDArray[np.int64]) -> dict[str,
     return {
         "schema_version": SCHEMA_VERSION,
         "clsight_version": __version__,
-        "cls_index": positions[0] if len(positions) == 1 else cls_index.tolist(),
+        "cls_index": positions[0] if len(positions) == 1 else None,  # else the coordinate cls_position
         "dtype": str(first.dtype).removeprefix("torch."),
         "device": first.view.row.device.type,
         "kernel": [layer.view.kernel for layer in forward.layers],

@@ -38,6 +38,7 @@ VARIABLE_DIMS: Final[dict[str, tuple[str, ...]]] = {
     "row": ("sample", "token"),
     "column": ("sample", "token"),
     "label": ("sample",),
+    "cls_position": ("sample",),
     "class_name": ("class",),
 }
 """The dims of every variable and coordinate the schema knows; a stacked record puts `STACK_DIMS` in front."""
@@ -181,13 +182,20 @@ def _check_dims(name: str, dims: tuple[Any, ...], where: str) -> None:
 
 def _check_cls_index(record: xr.Dataset, where: str) -> None:
     index, tokens = record.attrs["cls_index"], record.sizes["token"]
-    if not isinstance(index, int) or isinstance(index, bool) or not 0 <= index < tokens:
+    if index is None and "cls_position" in record.variables:
+        found = record["cls_position"].values
+        is_there = found.dtype.kind == "i" and bool(((found >= 0) & (found < tokens)).all())
+    else:
+        found = index
+        is_there = isinstance(index, int) and not isinstance(index, bool) and 0 <= index < tokens
+    if not is_there:
         raise RecordError(
             "cls_index",
             expected=f"the position of [CLS], an integer from 0 to {tokens - 1}",
-            got=repr(index),
+            got=repr(found.tolist() if isinstance(found, np.ndarray) else found),
             where=where,
-            next_step="Set record.attrs['cls_index'] to the position [CLS] has",
+            next_step="Set record.attrs['cls_index'] to the position [CLS] has; where samples differ, to "
+            "None, and give the coordinate `cls_position` (sample)",
         )
 
 

@@ -12,7 +12,7 @@ from clsight.records.checking import STACK_DIMS, check
 from clsight.records.sameness import Same, check_same_inputs, differ
 from clsight.schema import DIMS
 
-_SAME_MODEL: Final = ("model", "checkpoint_sha256", "cls_index", "strategy", "schema_version")
+_SAME_MODEL: Final = ("model", "checkpoint_sha256", "strategy", "schema_version")
 _PAD_VALUES: Final[dict[str, Any]] = {
     "attends_to": 0.0,
     "token_mask": False,
@@ -41,6 +41,7 @@ def concat(records: Sequence[xr.Dataset]) -> xr.Dataset:
     named = {str(position): record for position, record in enumerate(records)}
     _check_members(named, "clsight.concat")
     _same_model(named)
+    named = _with_positions(named)
     length = max(record.sizes["token"] for record in named.values())
     _, dropped = _common_variables(named)
     parts = [_padded(record.drop_vars(dropped, errors="ignore"), length) for record in named.values()]
@@ -123,6 +124,20 @@ def _same_model(records: Mapping[Any, xr.Dataset]) -> None:
             here, there = first.attrs.get(attribute), record.attrs.get(attribute)
             if here != there:
                 raise differ("clsight.concat", attribute, (first_name, here), (name, there), same="model")
+
+
+def _with_positions(records: dict[str, xr.Dataset]) -> dict[str, xr.Dataset]:
+    """Return the records, where [CLS] stands at different places with its position in each sample."""
+    if len({record.attrs["cls_index"] for record in records.values()}) == 1:
+        return records
+    return {
+        name: record
+        if record.attrs["cls_index"] is None
+        else record.assign_coords(
+            cls_position=("sample", np.full(record.sizes["sample"], record.attrs["cls_index"]))
+        ).assign_attrs(cls_index=None)
+        for name, record in records.items()
+    }
 
 
 def _check_free(records: Mapping[Any, xr.Dataset], dim: str) -> None:

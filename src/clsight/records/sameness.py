@@ -9,7 +9,16 @@ import xarray as xr
 from clsight.errors import RecordError
 from clsight.records.checking import check_is_record
 
-_SAME_INPUTS: Final = ("token_text", "token_kind", "token_mask", "label", "row", "column", "class_name")
+_SAME_INPUTS: Final = (
+    "token_text",
+    "token_kind",
+    "token_mask",
+    "label",
+    "cls_position",
+    "row",
+    "column",
+    "class_name",
+)
 Same = Literal["inputs", "model"]
 _NEXT_STEPS: Final[dict[Same, str]] = {
     "inputs": "Capture them again with the same inputs",
