@@ -18,7 +18,7 @@ def browser_executable() -> str:
 
 
 def pytest_configure() -> None:
-    """Let servers that tests start hear Ctrl+C, which background jobs ignore, and let examples take their time.
+    """Let servers that tests start hear Ctrl+C, which background jobs ignore; examples have no deadline.
 
     How long an example takes on a busy machine says nothing about it; pytest's own limit holds.
     """
