@@ -49,9 +49,9 @@ def diagnosed(model, **options):
     return clsight.diagnose(model, **options)
 
 
-def subject(*, strategy="learned", **provenance):
+def subject(*, strategy="learned", layers=2, **provenance):
     """Return a small subject whose loader noted something."""
-    config = ModelConfig(classes=3, width=12, heads=3, layers=2, strategy=strategy, max_time=9)
+    config = ModelConfig(classes=3, width=12, heads=3, layers=layers, strategy=strategy, max_time=9)
     examples = clsight.Examples(series().numpy())
     made = as_subject(randomize(OwnClassifier(config)), name="small", examples=examples)
     made.provenance |= provenance
@@ -63,8 +63,17 @@ def forum():
     return ClassificationTransformer(12, 4, 2).eval()
 
 
-def loaded(*, missing=(), unexpected=()):
-    return lambda: subject(missing=by_layer(missing), unexpected=by_layer(unexpected))
+def loaded(*, missing=(), unexpected=(), layers=2):
+    """Return what makes a subject whose loader missed some weights: its norms are then 1 and 0."""
+
+    def make():
+        made = subject(layers=layers, missing=by_layer(missing), unexpected=by_layer(unexpected))
+        for name in missing:
+            if "norm" in name:
+                made.module.get_parameter(name).data.fill_(float(name.endswith("weight")))
+        return made
+
+    return make
 
 
 def in_half():
@@ -77,6 +86,8 @@ def half_twin():
 
 HALF = {"inputs": series().half()}
 PADDED = {"inputs": {"x": series(), "token_mask": torch.arange(7).expand(4, -1) < 5}}
+IN_LAYER_11 = [f"encoder.layers.11.{name}" for name in ("norm1.weight", "norm1.bias", "linear1.weight")]
+HEAD = ["head.weight", "head.bias"]
 IN_LAYER = "encoder.layers.1.linear1.weight"
 
 CASES = [
@@ -135,12 +146,28 @@ CASES = [
     Case("dropout_is_off", "warning", "the module itself", patients.dropped_attention, patients.OwnAttention),
     Case("eval_mode", "warning", "modules act differently in it", lambda: patients.healthy().train()),
     Case("eval_mode", "note", "nothing in it acts", lambda: patients.healthy(dropout=0.0).train()),
-    Case("weights_loaded", "error", "`encoder.layers.1 (1)`", loaded(missing=[IN_LAYER]), loaded()),
-    Case("weights_loaded", "warning", "1 weights were not", loaded(missing=["head.weight"]), loaded()),
-    Case("weights_loaded", "warning", "found no place", loaded(unexpected=[IN_LAYER]), loaded()),
+    Case("weights_loaded", "error", "random: `encoder.layers.1` (1).", loaded(missing=[IN_LAYER]), loaded()),
+    Case(
+        "weights_loaded",
+        "error",
+        "5 weights were missing from the file and stayed as the module was built, 3 random and 2 constant: "
+        "`encoder.layers.11` (3), elsewhere `head` (2).",
+        loaded(missing=IN_LAYER_11 + HEAD, layers=12),
+        loaded(layers=12),
+    ),
+    Case("weights_loaded", "warning", "2 weights were missing", loaded(missing=HEAD), loaded()),
+    Case("weights_loaded", "warning", "found no place", loaded(unexpected=[f"model.{IN_LAYER}"]), loaded()),
     Case("weights_loaded", "note", "found no place", loaded(unexpected=["pooler.weight"]), loaded()),
     Case("layers_are_trained", "warning", "All 2 layers look untouched", patients.untrained),
     Case("layers_differ", "warning", "2 of 2 layers", patients.equal_layers),
+    Case(
+        "layers_differ",
+        "warning",
+        "2 of 4 layers have weights equal bit for bit (`layers.0` and `layers.2`)",
+        patients.equal_layers_apart,
+        patients.own_layers,
+    ),
+    Case("layers_differ", "warning", "4 of 4 layers", patients.equal_layers_in_pairs, patients.own_layers),
     Case("depth_is_used", "warning", "`depth` is 6, but 2 attention layers ran", patients.ignored_depth),
     Case("depth_is_used", "warning", "1 layers never ran", patients.idle_layers, patients.own_layers),
     Case("layers_are_own", "warning", "listed 3 times", patients.listed_twice, patients.own_layers),

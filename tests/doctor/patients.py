@@ -205,6 +205,18 @@ def equal_layers():
     return module
 
 
+def equal_layers_apart():
+    module = Stack([layer(), layer(), layer(), layer()])
+    module.layers[2] = copy.deepcopy(module.layers[0])
+    return module
+
+
+def equal_layers_in_pairs():
+    module = equal_layers_apart()
+    module.layers[3] = copy.deepcopy(module.layers[1])
+    return module
+
+
 def ignored_depth():
     module = Healthy()
     module.depth = 6
