@@ -252,6 +252,14 @@ def idle_layers():
     return Stack([layer(), layer(), layer()], run=[0, 1])
 
 
+def idle_encoder():
+    """A second encoder of the same kind of layers stands beside the one that runs."""
+    module = Healthy()
+    module.extra = nn.TransformerEncoder(layer(), 2, enable_nested_tensor=False)
+    randomize(module.extra)
+    return module
+
+
 def listed_twice():
     return Stack([layer()] * 3)
 

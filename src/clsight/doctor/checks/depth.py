@@ -11,6 +11,7 @@ from clsight.doctor.findings import Finding, note, ok, warning
 from clsight.doctor.registry import check
 
 _DEPTHS: Final = ("depth", "n_layers", "n_layer", "num_layers", "num_hidden_layers", "num_blocks", "layers")
+_NAMED: Final = 4
 
 
 @check(
@@ -34,7 +35,7 @@ def depth_is_used(examination: Examination) -> Iterator[Finding]:
     idle = _idle(examination)
     if idle:
         yield warning(
-            f"{len(idle)} layers never ran: {', '.join(f'`{name}`' for name in idle[:4])}.",
+            f"{len(idle)} layer{'s' * (len(idle) > 1)} never ran: {_some(idle)}.",
             why="They hold weights that nothing trains and no map shows.",
             next_step="Look into forward for a loop that ends early or skips them.",
         )
@@ -81,6 +82,11 @@ def layers_are_own(examination: Examination) -> Iterator[Finding]:
         yield ok(f"All {len(layers)} layers are modules of their own.")
 
 
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(f"`{name}`" for name in names[:_NAMED]) + more
+
+
 def _stated(examination: Examination) -> dict[str, int]:
     """Return the depths that the model and what holds its layers state, by dotted name."""
     found: dict[str, int] = {}
@@ -120,17 +126,27 @@ def _holders(examination: Examination) -> list[str]:
 
 
 def _idle(examination: Examination) -> list[str]:
-    """Return the siblings of the layers that are of the same class and never ran."""
+    """Return the outermost modules that never ran, of a class that layers which ran are of, or torch's own.
+
+    Of containers, which hold anything, only siblings count; with `within` only what is inside it.
+    """
     modules = dict(examination.module.named_modules())
     ran = {name.partition("#")[0] for name in examination.layers}
-    parents = {name.rpartition(".")[0] for name in ran if name in modules and "." in name}
-    kinds = {type(modules[name]) for name in ran if name in modules}
+    siblings = {
+        (name.rpartition(".")[0], type(modules[name])) for name in ran if "." in name and name in modules
+    }
+    kinds = {type(modules[name]) for name in ran if name in modules} | {nn.TransformerEncoderLayer}
+    kinds = {kind for kind in kinds if not kind.__module__.startswith("torch.nn.modules.con")}
+    within = examination.question.within
+    inside = "" if within is None else f"{within}."
     runs = examination.first.result.runs
-    return [
-        name
-        for name, module in modules.items()
-        if name.rpartition(".")[0] in parents and type(module) in kinds and not runs[name] and name not in ran
-    ]
+    idle: list[str] = []
+    for name, module in modules.items():
+        is_layer = type(module) in kinds or (name.rpartition(".")[0], type(module)) in siblings
+        is_told = name in ran or name.startswith(tuple(f"{outer}." for outer in idle))
+        if is_layer and name.startswith(inside) and not runs[name] and not is_told:
+            idle.append(name)
+    return idle
 
 
 def _listed_twice(examination: Examination) -> tuple[str, int] | None:
