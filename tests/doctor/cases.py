@@ -11,7 +11,7 @@ from clsight.loading import as_subject
 from clsight.loading.fitting import by_layer
 from clsight.models import ClassificationTransformer as OwnClassifier
 from clsight.models import ModelConfig
-from doctor import patients
+from doctor import cls_patients, patients
 from doctor.forum_classifier import ClassificationTransformer
 from doctor.patients import series
 from encoder_builders import randomize
@@ -89,6 +89,8 @@ PADDED = {"inputs": {"x": series(), "token_mask": torch.arange(7).expand(4, -1) 
 IN_LAYER_11 = [f"encoder.layers.11.{name}" for name in ("norm1.weight", "norm1.bias", "linear1.weight")]
 HEAD = ["head.weight", "head.bias"]
 IN_LAYER = "encoder.layers.1.linear1.weight"
+NO_OUTPUT = "changing it changes no output. What enters at position 0"
+PICTURES = {"inputs": cls_patients.pictures()}
 
 CASES = [
     Case("capture_runs", "error", "encoder.layers.1`: expected finite attention scores", patients.nan_weight),
@@ -129,15 +131,76 @@ CASES = [
         "`extra` has the size of one token",
         patients.forgotten_vector,
     ),
+    Case(
+        "cls_enters_encoder",
+        "error",
+        "`cls` enters the encoder, but no output",
+        cls_patients.root_blind,
+        patients.OwnAttention,
+    ),
+    Case(
+        "cls_enters_encoder",
+        "error",
+        "No output depends on [CLS]: changing `cls` changes none; the attention sees 8 tokens for 7",
+        lambda: cls_patients.root_blind(is_seen=False),
+        patients.OwnAttention,
+    ),
+    Case("cls_enters_encoder", "error", "`cls` does not enter the first layer", cls_patients.joined_later),
+    *(
+        Case("cls_enters_encoder", "warning", f"`cls` is without effect: {NO_OUTPUT} {instead}", ill)
+        for instead, ill in {
+            "is redrawn at each forward pass": cls_patients.redrawn_instead,
+            "is made from the input": cls_patients.mean_instead,
+            "is zero in all channels": cls_patients.zeros_instead,
+            "is another vector, the same in all samples": cls_patients.ones_instead,
+        }.items()
+    ),
     Case("cls_enters_encoder", "warning", "(torch.rand (3,))", patients.idle_draw),
     Case("input_at_cls", "error", "an ordinary token, not a [CLS]", forum),
     Case("input_at_cls", "error", "an ordinary token", lambda: subject(strategy="first_token"), subject),
     Case("input_at_cls", "warning", "it is made from the input", patients.mean_as_cls),
     Case("cls_is_fixed", "warning", "[CLS] is redrawn at each forward pass", patients.redrawn_cls),
     Case("cls_is_fixed", "warning", "[CLS] is redrawn at each forward pass", patients.own_stream),
+    Case(
+        "input_at_cls",
+        "warning",
+        "No [CLS] was found: no parameter or buffer holds one. What enters at position 0 differs",
+        cls_patients.without_cls,
+        cls_patients.OfPictures,
+        options=PICTURES,
+    ),
+    Case(
+        "cls_is_fixed",
+        "warning",
+        "[CLS] is redrawn at each forward pass",
+        cls_patients.root_redrawn,
+        patients.OwnAttention,
+    ),
+    Case(
+        "cls_is_fixed",
+        "warning",
+        "The output follows random draws",
+        lambda: cls_patients.root_redrawn(is_seen=False),
+        patients.OwnAttention,
+    ),
     Case("cls_is_fixed", "warning", "other random draws change the output", patients.noisy_tokens),
     Case("cls_is_not_zero", "note", "zero in all channels", patients.zero_cls),
     Case("cls_is_unique", "warning", "Positions 0 and 1 enter", patients.twin_registers),
+    Case(
+        "cls_is_unique",
+        "warning",
+        "Positions 1 and 2 enter",
+        lambda: cls_patients.twin_registers_of_its_own(cls_patients.Registers()),
+        cls_patients.Registers,
+    ),
+    Case(
+        "cls_is_unique",
+        "warning",
+        "Positions 1 and 2 enter",
+        lambda: cls_patients.twin_registers_of_its_own(cls_patients.OfPictures()),
+        cls_patients.OfPictures,
+        options=PICTURES,
+    ),
     Case("rows_sum_to_one", "error", "sums to 0 in", patients.blind_cls, patients.OwnAttention),
     Case("padding_gets_nothing", "error", "calls 8 tokens padding", patients.unmasked, options=PADDED),
     Case("mask_is_honored", "error", "`token_mask` is silently dropped", patients.unmasked),

@@ -146,11 +146,17 @@ class OwnAttention(nn.Module):
         randomize(self)
 
     def forward(self, x):
-        tokens = torch.cat([self.cls.expand(len(x), -1, -1), x], dim=1)
+        tokens = torch.cat([self.start(x), x], dim=1)
         samples, time, _ = tokens.shape
-        parts = self.projection(tokens).reshape(samples, time, 3, HEADS, -1).permute(2, 0, 3, 1, 4)
+        parts = self.project(tokens).reshape(samples, time, 3, HEADS, -1).permute(2, 0, 3, 1, 4)
         mixed = nn.functional.scaled_dot_product_attention(*parts, **self.options(time))
         return self.out(mixed.transpose(1, 2).flatten(2))[:, 0]
+
+    def start(self, x):
+        return self.cls.expand(len(x), -1, -1)
+
+    def project(self, tokens):
+        return self.projection(tokens)
 
     def options(self, time):
         return {}

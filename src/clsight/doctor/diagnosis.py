@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from torch import Tensor, nn
 
-from clsight.doctor.examination import Examination, NotApplicableError, Question
+from clsight.doctor.examination import Examination, NotApplicableError
 from clsight.doctor.findings import Finding, Findings
 from clsight.doctor.passes import FAILURES
+from clsight.doctor.question import Question
 from clsight.doctor.registry import CHECKS, Check
 from clsight.errors import CaptureError, ClsightError
 from clsight.hooks.calls import Inputs, check_inputs

@@ -4,35 +4,28 @@
 error of the capture, and the check is then told as one that could not look.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 import xarray as xr
 from torch import Tensor, nn
 
+from clsight.doctor.changes import Noise
 from clsight.doctor.cls_tensors import ClsTensor, find_cls_tensors
+from clsight.doctor.disturbances import added, noise_like, plus, shifted
 from clsight.doctor.layer_states import LayerStates, NormInput
-from clsight.doctor.passes import (
-    FAILURES,
-    Pass,
-    failed_pass,
-    noise_like,
-    shifted,
-    watched_pass,
-)
+from clsight.doctor.passes import FAILURES, Pass, failed_pass, watched_pass
+from clsight.doctor.projections import Disturbed
+from clsight.doctor.question import Question
 from clsight.errors import CaptureError
 from clsight.hooks import capture
 from clsight.hooks.calls import Inputs, first_tensor
 from clsight.hooks.random_streams import undisturbed
 
-if TYPE_CHECKING:
-    from clsight.loading import Subject
-
+_REPEATS = 4
 FIRST, SECOND = 0, 1
 """Seeds of the pass that all others are compared with, and of one with other random draws."""
 
@@ -47,35 +40,6 @@ class RefusedError(NotApplicableError):
     def __init__(self, refusal: CaptureError) -> None:
         super().__init__("the capture was refused")
         self.refusal = refusal
-
-
-@dataclass(frozen=True)
-class Question:
-    """What is examined, as the user gave it.
-
-    Attributes:
-        module: The module whose Python code runs.
-        name: What to call it.
-        inputs: What the module is called with.
-        raw: What a subject prepares into `inputs`; None without a subject.
-        subject: What `clsight.load` returned; None for a bare module.
-        cls_index: Position of [CLS]; None if the subject has none.
-        token_mask: `[sample, token]`, True = real; None to find it, or to take the subject's own.
-        token_kind: `[sample, token]`, kind of each token; None if unknown.
-        within: Name of the submodule to look at; None for all.
-        output: From the module's output to its logits; None to find them.
-    """
-
-    module: nn.Module
-    name: str
-    inputs: Inputs
-    raw: Any = None
-    subject: "Subject | None" = None
-    cls_index: Any = 0
-    token_mask: Any = None
-    token_kind: np.ndarray[Any, Any] | None = None
-    within: str | None = None
-    output: Callable[[Any], Tensor] | None = None
 
 
 @dataclass
@@ -131,6 +95,33 @@ class Examination:
     def second(self) -> Look:
         """The same with other random draws."""
         return self.look(seed=SECOND)
+
+    @cached_property
+    def noise(self) -> Noise:
+        """How far passes with the same seeds differ; measured more often where they do."""
+        noise = Noise.of(self.first, [self.look()])
+        return noise if noise.is_silent else Noise.of(self.first, [self.look() for _ in range(_REPEATS)])
+
+    @cached_property
+    def is_redrawn(self) -> bool:
+        """Whether what enters at [CLS] follows random draws.
+
+        Raises:
+            NotApplicableError: If it was not found.
+        """
+        return not torch.equal(self.at_cls, self._at_cls(known_entering(self.second)))
+
+    @property
+    def at_cls(self) -> Tensor:
+        """What enters the first layer at [CLS], `[sample, channel]`.
+
+        Raises:
+            NotApplicableError: If it was not found.
+        """
+        return self._at_cls(self.entering)
+
+    def _at_cls(self, states: Tensor) -> Tensor:
+        return states[torch.arange(len(states)), self.positions]
 
     @cached_property
     def cls_tensors(self) -> list[ClsTensor]:
@@ -210,7 +201,7 @@ class Examination:
             return capture(
                 self.module,
                 question.inputs if inputs is None else inputs,
-                cls_index=question.cls_index,
+                cls_index=question.cls_index if inputs is None else self.positions,
                 token_mask=question.token_mask if inputs is None else None,
                 within=question.within,
                 keep=keep,
@@ -232,6 +223,7 @@ class Examination:
             samples=self.samples,
             seed=seed,
             seen=states.on_leave,
+            called=states.projections.on_call,
             output=self.question.output,
         )
         return Look(result, states)
@@ -242,7 +234,7 @@ class Examination:
             return self.look()
 
     def with_other_cls_state(self) -> Look:
-        """Run the module once with noise added at [CLS] to what enters the first layer.
+        """Run the module once with noise added at [CLS] to what enters the first layer, or its attention.
 
         Raises:
             NotApplicableError: If that sequence was not found.
@@ -252,7 +244,12 @@ class Examination:
         order = torch.arange(len(entering))
         size = float(entering.float().square().mean().sqrt()) or 1.0
         noise[order, self.positions] = size * noise_like(entering[:, 0])
-        with undisturbed(self.module, FIRST), _added(next(iter(self.layers.values())), noise):
+        states = self.first.states
+        if states.is_projected:
+            noisy: Any = Disturbed(states.projections.places, lambda x: plus(x, noise), states.sequence)
+        else:
+            noisy = added(next(iter(self.layers.values())), noise)
+        with undisturbed(self.module, FIRST), noisy:
             return self.look()
 
 
@@ -261,39 +258,3 @@ def known_entering(look: Look) -> Tensor:
     if look.states.entering is None:
         raise NotApplicableError("the sequence that enters the first layer was not found")
     return look.states.entering
-
-
-def change_between(one: Pass, other: Pass) -> float:
-    """Return how far two outputs differ: the largest difference over the root mean square; 0 if equal."""
-    largest = 0.0
-    for before, after in zip(one.outputs, other.outputs, strict=False):
-        if before.shape != after.shape:
-            return float("inf")
-        if torch.equal(before, after) or before.numel() == 0:
-            continue
-        size = float(before.double().nan_to_num(0.0, 0.0, 0.0).square().mean().sqrt())
-        difference = (before - after).double().masked_fill(before.isnan() & after.isnan(), 0.0)
-        largest = max(largest, float(difference.abs().nan_to_num(float("inf")).max()) / (size or 1.0))
-    return largest
-
-
-@contextmanager
-def _added(module: nn.Module, noise: Tensor) -> Iterator[None]:
-    """Add noise to the sequence that a module is called with, at its first run, for the length of a block."""
-    shapes = {noise.shape: noise, noise.transpose(0, 1).shape: noise.transpose(0, 1)}
-    done: list[bool] = []
-
-    def add(value: Any) -> Any:
-        if not done and isinstance(value, Tensor) and value.shape in shapes:
-            done.append(True)
-            return value + shapes[value.shape]
-        return value
-
-    def enter(part: nn.Module, args: Any, kwargs: Any) -> Any:
-        return tuple(add(value) for value in args), {name: add(value) for name, value in kwargs.items()}
-
-    handle = module.register_forward_pre_hook(enter, with_kwargs=True)
-    try:
-        yield
-    finally:
-        handle.remove()

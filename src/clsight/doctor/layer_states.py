@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from clsight.doctor.projections import Projections
 from clsight.hooks.calls import tensors_in
 
 
@@ -57,7 +58,10 @@ class LayerStates:
         positions: `[sample]`, position of [CLS].
         tokens: Length of the sequence.
         measured: Whether to fill `extents` and `norms`.
-        entering: `[sample, token, channel]`, what entered the first layer; None if not found.
+        entering: `[sample, token, channel]`, what entered the first layer, or the attention in it where no
+            layer was called with it; None if not found.
+        projections: The linear maps before the first attention.
+        is_projected: Whether `entering` is what `projections` found.
         cls_leaving: `[sample, channel]`, [CLS] after the last layer seen.
         extents: One per run of a layer.
         norms: One per norm that saw the whole sequence.
@@ -73,26 +77,29 @@ class LayerStates:
     norms: list[NormInput] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self.projections = Projections(self.sequence)
+        self.is_projected = False
         self._names = {module: name.partition("#")[0] for name, module in self.layers.items()}
         self._first = next(iter(self.layers.values()), None)
 
     def on_leave(self, name: str, module: nn.Module, inputs: Any, output: Any) -> None:
         """Look at a module that just ran."""
         if module in self._names:
-            entering, leaving = self._sequence(inputs), self._sequence(output)
+            entering, leaving = self.sequence(inputs), self.sequence(output)
             if module is self._first and self.entering is None:
-                self.entering = None if entering is None else entering.clone()
+                self.is_projected = entering is None
+                self.entering = self.projections.entering if entering is None else entering.clone()
             if leaving is not None:
                 order = torch.arange(len(self.positions))
                 self.cls_leaving = leaving[order, self.positions].clone()
                 if self.measured:
                     self.extents.append(_extent(self._names[module], leaving))
         elif self.measured and "norm" in type(module).__name__.lower():
-            states = self._sequence(inputs)
+            states = self.sequence(inputs)
             if states is not None:
                 self.norms.append(_norm_input(name, module, states, self.positions))
 
-    def _sequence(self, value: Any) -> Tensor | None:
+    def sequence(self, value: Any) -> Tensor | None:
         """Return the first sequence of states among tensors, `[sample, token, channel]`, or None."""
         samples, tokens = len(self.positions), self.tokens
         for tensor in tensors_in(value):

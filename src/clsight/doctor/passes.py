@@ -1,7 +1,7 @@
 """One more forward pass of a model under examination, watched, and without a trace left in the model."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -22,6 +22,8 @@ FAILURES: Final = (RuntimeError, ValueError, TypeError, LookupError, AttributeEr
 """What code of a strange model may raise."""
 Seen = Callable[[str, nn.Module, Any, Any], None]
 """Told the name of a submodule that ran, itself, its arguments and its output."""
+Called = Callable[[str, tuple[Any, ...]], None]
+"""Told the name of a function of torch that is about to run, and its arguments."""
 
 
 @dataclass
@@ -34,6 +36,7 @@ class Pass:
         draws: Each function that drew random numbers, with the shape it gave.
         dropouts: Names of the submodules in which dropout was active.
         runs: How often each submodule ran, by name.
+        names_logits: Whether the output, or who asked, calls the logits so.
     """
 
     outputs: list[Tensor] = field(default_factory=list)
@@ -41,10 +44,18 @@ class Pass:
     draws: list[str] = field(default_factory=list)
     dropouts: list[str] = field(default_factory=list)
     runs: Counter[str] = field(default_factory=Counter)
+    names_logits: bool = False
 
 
 def watched_pass(
-    module: nn.Module, inputs: Inputs, *, samples: int, seed: int, seen: Seen, output: Any = None
+    module: nn.Module,
+    inputs: Inputs,
+    *,
+    samples: int,
+    seed: int,
+    seen: Seen,
+    called: Called,
+    output: Any = None,
 ) -> Pass:
     """Run a module once in eval mode, without gradients, and return what was seen.
 
@@ -54,6 +65,7 @@ def watched_pass(
         samples: Size of the batch.
         seed: Start of every random stream that it may draw from.
         seen: Called after each submodule.
+        called: Called before each function of torch.
         output: From the module's output to its logits; None to find them.
 
     Raises:
@@ -66,7 +78,7 @@ def watched_pass(
         stack.enter_context(torch.no_grad())
         for name, part in module.named_modules():
             stack.enter_context(_hooked(part, name, watched, running, seen))
-        mode = _Watch(watched, running)
+        mode = _Watch(watched, running, called)
         before = stream_states(module)
         try:
             with mode:
@@ -77,7 +89,13 @@ def watched_pass(
             watched.draws.append("a random stream")
     watched.outputs = [tensor.detach() for tensor in tensors_in(returned) if tensor.is_floating_point()]
     watched.logits = find_logits(returned, samples)[0] if output is None else output(returned)
+    watched.names_logits = output is not None or _names_logits(returned)
     return watched
+
+
+def _names_logits(returned: Any) -> bool:
+    named = returned.get("logits") if isinstance(returned, Mapping) else getattr(returned, "logits", None)
+    return isinstance(named, Tensor)
 
 
 def failed_pass(module: nn.Module, failure: Exception) -> CaptureError:
@@ -88,25 +106,6 @@ def failed_pass(module: nn.Module, failure: Exception) -> CaptureError:
         got=f"{type(failure).__name__}: {' '.join(str(failure).split())}",
         next_step="Check the inputs, and that the module runs without clsight",
     )
-
-
-@contextmanager
-def shifted(values: Tensor) -> Iterator[None]:
-    """Add noise of its own size to a tensor for the length of a block; it is equal bit for bit afterwards."""
-    saved = values.detach().clone()
-    size = float(saved.float().square().mean().sqrt()) or 1.0
-    with torch.no_grad():
-        values.add_(size * noise_like(saved))
-        try:
-            yield
-        finally:
-            values.copy_(saved)
-
-
-def noise_like(tensor: Tensor) -> Tensor:
-    """Return standard normal numbers in the shape of a tensor, always the same."""
-    generator = torch.Generator().manual_seed(0)
-    return torch.randn(tensor.shape, generator=generator, device="cpu").to(tensor)
 
 
 @contextmanager
@@ -136,8 +135,9 @@ def _hooked(part: nn.Module, name: str, watched: Pass, running: list[str], seen:
 class _Watch(TorchFunctionMode):
     """See draws of random numbers and active dropout; torch's native encoder path stays off meanwhile."""
 
-    def __init__(self, watched: Pass, running: list[str]) -> None:
+    def __init__(self, watched: Pass, running: list[str], called: Called) -> None:
         super().__init__()
+        self._called = called
         self._watched = watched
         self._running = running
 
@@ -145,8 +145,9 @@ class _Watch(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        result = func(*args, **kwargs)
         name = getattr(func, "__name__", "")
+        self._called(name, args)
+        result = func(*args, **kwargs)
         if name in _DRAWING and isinstance(result, Tensor):
             self._watched.draws.append(f"{_spelled(name)} {tuple(result.shape)}")
         elif _drops(name, args, kwargs):

@@ -5,7 +5,9 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from clsight.doctor.examination import Examination, NotApplicableError, change_between, known_entering
+from clsight.doctor.changes import NOTHING, change_between
+from clsight.doctor.cls_places import added_places, differing_pairs, places
+from clsight.doctor.examination import Examination, NotApplicableError
 from clsight.doctor.findings import Finding, error, note, ok, warning
 from clsight.doctor.registry import check
 from clsight.doctor.repeats import redrawn
@@ -16,24 +18,23 @@ from clsight.doctor.wording import percent
     asks="Is what stands at the position of [CLS] the same for all samples, as a [CLS] is?",
     finds={
         "error": "it differs, and the sequence is no longer than the input: an ordinary token",
-        "warning": "it differs between samples",
+        "warning": "it differs between samples: [CLS] is made from the input, or pictures have none",
     },
 )
 def input_at_cls(examination: Examination) -> Iterator[Finding]:
     """Compare what enters at [CLS] over samples; positions may differ, so only equal ones are compared."""
-    entering = examination.entering
-    if _is_redrawn(examination):
+    at_cls = examination.at_cls
+    if examination.is_redrawn:
         raise NotApplicableError("what enters at [CLS] is redrawn at each forward pass")
-    pairs = _pairs(examination)
-    at_cls = _at(entering, examination.positions)
+    pairs = differing_pairs(examination)
+    if not pairs:
+        raise NotApplicableError("it takes two different samples with [CLS] at one place")
     largest = max(float((at_cls[one] - at_cls[other]).abs().max()) for one, other in pairs)
     if largest == 0:
-        yield ok(f"What enters at [CLS] is the same in all {len(entering)} samples.")
+        yield ok(f"What enters at [CLS] is the same in all {len(at_cls)} samples.")
         return
     size = float(at_cls.abs().max())
-    differs = (
-        f"What enters at position {_places(examination)} differs between samples, by up to {largest:.2g}"
-    )
+    differs = f"What enters at position {places(examination)} differs between samples, by up to {largest:.2g}"
     if _is_token(examination):
         yield error(
             f"{differs} (values up to {size:.2g}), and the sequence is no longer than the input: it is an "
@@ -44,6 +45,12 @@ def input_at_cls(examination: Examination) -> Iterator[Finding]:
         )
     elif examination.question.subject and examination.question.subject.strategy == "input_mean":
         yield ok(f"{differs}: [CLS] starts from the mean of the input, as its strategy says.")
+    elif examination.input_tokens is None and not examination.cls_tensors:
+        yield warning(
+            f"No [CLS] was found: no parameter or buffer holds one. {differs} (values up to {size:.2g}).",
+            why="The map is then of an ordinary token, such as a patch, or of one made from the input.",
+            next_step="If the model has a [CLS], pass its position as cls_index (--cls-index).",
+        )
     else:
         yield warning(
             f"{differs} (values up to {size:.2g}): it is made from the input, unlike the usual [CLS].",
@@ -62,7 +69,10 @@ def input_at_cls(examination: Examination) -> Iterator[Finding]:
 )
 def cls_is_fixed(examination: Examination) -> Iterator[Finding]:
     """Repeat the forward pass with other random draws."""
-    if not _is_redrawn(examination):
+    if examination.first.states.entering is None:
+        yield _randomness_of_output(examination)
+        return
+    if not examination.is_redrawn:
         yield _other_randomness(examination)
         return
     cost = redrawn(examination)
@@ -78,7 +88,7 @@ def cls_is_fixed(examination: Examination) -> Iterator[Finding]:
 def _other_randomness(examination: Examination) -> Finding:
     """Tell whether the output of a model with a fixed [CLS] follows its random draws."""
     change = change_between(examination.first.result, examination.second.result)
-    if change == 0 or examination.first.result.dropouts:  # dropout has a check of its own
+    if change <= NOTHING or examination.first.result.dropouts:  # dropout has a check of its own
         return ok("What enters at [CLS] does not follow random draws.")
     return warning(
         f"[CLS] is fixed, but other random draws change the output by {change:.2g} times its typical size.",
@@ -87,10 +97,23 @@ def _other_randomness(examination: Examination) -> Finding:
     )
 
 
+def _randomness_of_output(examination: Examination) -> Finding:
+    """Tell whether the output follows random draws, where what enters at [CLS] was not found."""
+    change = change_between(examination.first.result, examination.second.result)
+    if change <= NOTHING or examination.first.result.dropouts:
+        return ok("The output does not follow random draws of [CLS].")
+    return warning(
+        f"The output follows random draws: two passes differ by {change:.2g} times its typical size. Whether "
+        "[CLS] is drawn was not seen.",
+        why="The same input can get two answers, and each map is of one draw.",
+        next_step="If [CLS] is drawn in forward, make it a parameter, or fix one draw.",
+    )
+
+
 @check(asks="Is [CLS] zero where it enters?", finds={"note": "all its channels are 0"})
 def cls_is_not_zero(examination: Examination) -> Iterator[Finding]:
     """Look for a vector of zeros."""
-    size = float(_at(examination.entering, examination.positions).abs().max())
+    size = float(examination.at_cls.abs().max())
     if size > 0:
         yield ok(f"[CLS] is not zero where it enters: values up to {size:.2g}.")
         return
@@ -111,7 +134,7 @@ def cls_is_unique(examination: Examination) -> Iterator[Finding]:
     if bool((positions != positions[0]).any()) or entering.shape[1] < 2:
         raise NotApplicableError("[CLS] stands at several positions, or alone")
     real = torch.as_tensor(examination.record["token_mask"].values)[:, : entering.shape[1]]
-    twins = [pair for pair in _candidates(examination, int(positions[0])) if _equal(entering, real, *pair)]
+    twins = [pair for pair in _candidates(examination) if _equal(entering, real, *pair)]
     if not twins:
         yield ok("No other token enters with the vector of [CLS].")
         return
@@ -123,26 +146,16 @@ def cls_is_unique(examination: Examination) -> Iterator[Finding]:
     )
 
 
-def _candidates(examination: Examination, position: int) -> list[tuple[int, int]]:
-    """Return the pairs of positions that must differ: [CLS] and each other token, and all prefix tokens."""
-    kinds = examination.question.token_kind
-    prefix = [position]
-    if kinds is not None:
-        own = [str(kind) for kind in kinds[0]]
-        prefix = [place for place, kind in enumerate(own) if kind in {"cls", "register", "distillation"}]
+def _candidates(examination: Examination) -> list[tuple[int, int]]:
+    """Return the pairs of positions that must differ: [CLS] and what is added beside it, and each token."""
+    own = {int(examination.positions[0]), *added_places(examination)}
     others = range(examination.entering.shape[1])
-    return sorted({(min(one, two), max(one, two)) for one in prefix for two in others if one != two})
+    return sorted({(min(one, two), max(one, two)) for one in own for two in others if one != two})
 
 
 def _equal(entering: Tensor, real: Tensor, one: int, other: int) -> bool:
     both = real[:, one] & real[:, other]
     return bool(both.any()) and torch.equal(entering[both, one], entering[both, other])
-
-
-def _is_redrawn(examination: Examination) -> bool:
-    positions = examination.positions
-    first, second = examination.entering, known_entering(examination.second)
-    return not torch.equal(_at(first, positions), _at(second, positions))
 
 
 def _is_token(examination: Examination) -> bool:
@@ -155,24 +168,3 @@ def _is_token(examination: Examination) -> bool:
     # [CLS] is part of the input of text models, so that its length says nothing there.
     is_text = question.subject.takes in {"text", "token_ids"}
     return place >= len(kinds) or str(kinds[place]) != "cls" or (is_as_long and not is_text)
-
-
-def _pairs(examination: Examination) -> list[tuple[int, int]]:
-    """Return samples with [CLS] at one place whose other tokens differ, so that a constant says something."""
-    entering, positions = examination.entering, examination.positions
-    pairs = [
-        (0, other)
-        for other in range(1, len(entering))
-        if positions[other] == positions[0] and not torch.equal(entering[0], entering[other])
-    ]
-    if not pairs:
-        raise NotApplicableError("it takes two different samples with [CLS] at one place")
-    return pairs
-
-
-def _at(states: Tensor, positions: Tensor) -> Tensor:
-    return states[torch.arange(len(states)), positions]
-
-
-def _places(examination: Examination) -> str:
-    return ", ".join(str(place) for place in sorted(set(examination.positions.tolist())))
