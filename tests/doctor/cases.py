@@ -1,9 +1,5 @@
 """One ill model per thing that a check can find, beside a healthy twin in which it finds nothing."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
-
 import torch
 
 import clsight
@@ -11,42 +7,12 @@ from clsight.loading import as_subject
 from clsight.loading.fitting import by_layer
 from clsight.models import ClassificationTransformer as OwnClassifier
 from clsight.models import ModelConfig
-from doctor import cls_patients, patients
+from doctor import cls_patients, layer_patients, mask_patients, patients
+from doctor.case import Case
 from doctor.forum_classifier import ClassificationTransformer
+from doctor.mask_patients import of_length, taking, under
 from doctor.patients import series
 from encoder_builders import randomize
-
-
-@dataclass(frozen=True)
-class Case:
-    """A model that must trigger one finding.
-
-    Attributes:
-        check: Name of the check.
-        severity: What it must find.
-        told: Part of the sentence, with its number.
-        ill: Makes the model.
-        twin: Makes the healthy model; by default `patients.healthy`.
-        options: Further arguments of `diagnose`.
-    """
-
-    check: str
-    severity: str
-    told: str
-    ill: Callable[[], Any]
-    twin: Callable[[], Any] = patients.healthy
-    options: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def name(self):
-        return f"{self.check}-{self.severity}-{self.told[:24]}"
-
-
-def diagnosed(model, **options):
-    """Return the findings about a module on the series, about a subject on its own examples."""
-    if isinstance(model, torch.nn.Module):
-        return clsight.diagnose(model, options.pop("inputs", series()), **options)
-    return clsight.diagnose(model, **options)
 
 
 def subject(*, strategy="learned", layers=2, **provenance):
@@ -205,6 +171,46 @@ CASES = [
     Case("padding_gets_nothing", "error", "calls 8 tokens padding", patients.unmasked, options=PADDED),
     Case("mask_is_honored", "error", "`token_mask` is silently dropped", patients.unmasked),
     Case("mask_is_honored", "warning", "changing them changes the answer", patients.averaged_over_padding),
+    *(
+        Case(
+            "mask_is_honored",
+            "error",
+            f"`{name}` is silently dropped",
+            lambda name=name: taking(name, is_honored=False),
+            lambda name=name, means_real=means_real: taking(name, means_real=means_real),
+            options=under(name, of_length(means_real=means_real, dtype=dtype)),
+        )
+        for name, means_real, dtype in (
+            ("mask", True, torch.bool),
+            ("mask", False, torch.bool),
+            ("mask", True, torch.int64),
+            ("padding_mask", True, torch.bool),
+            ("padding_mask", False, torch.float32),
+            ("key_padding_mask", False, torch.bool),
+        )
+    ),
+    Case(
+        "mask_is_honored",
+        "error",
+        "`key_padding_mask` is silently dropped",
+        lambda: taking("key_padding_mask", is_honored=False),
+        lambda: taking("key_padding_mask"),
+    ),
+    Case(
+        "mask_is_honored",
+        "warning",
+        "`mask` hides no token from [CLS]",
+        mask_patients.masked_in_the_mean,
+        lambda: taking("mask", means_real=True),
+        options=under("mask", of_length()),
+    ),
+    Case(
+        "mask_is_honored",
+        "error",
+        "`attention_mask` is silently dropped",
+        lambda: mask_patients.end_of_text(is_honored=False),
+        lambda: mask_patients.end_of_text(is_honored=True),
+    ),
     Case("dropout_is_off", "warning", "1 times in a forward pass in eval", patients.forgetful_dropout),
     Case("dropout_is_off", "warning", "the module itself", patients.dropped_attention, patients.OwnAttention),
     Case("eval_mode", "warning", "modules act differently in it", lambda: patients.healthy().train()),
@@ -222,32 +228,54 @@ CASES = [
     Case("weights_loaded", "warning", "found no place", loaded(unexpected=[f"model.{IN_LAYER}"]), loaded()),
     Case("weights_loaded", "note", "found no place", loaded(unexpected=["pooler.weight"]), loaded()),
     Case("layers_are_trained", "warning", "All 2 layers look untouched", patients.untrained),
-    Case("layers_differ", "warning", "2 of 2 layers", patients.equal_layers),
+    Case("layers_differ", "warning", "2 of 2 layers", layer_patients.equal_layers),
     Case(
         "layers_differ",
         "warning",
         "2 of 4 layers have weights equal bit for bit (`layers.0` and `layers.2`)",
-        patients.equal_layers_apart,
-        patients.own_layers,
+        layer_patients.equal_layers_apart,
+        layer_patients.own_layers,
     ),
-    Case("layers_differ", "warning", "4 of 4 layers", patients.equal_layers_in_pairs, patients.own_layers),
-    Case("depth_is_used", "warning", "`depth` is 6, but 2 attention layers ran", patients.ignored_depth),
+    Case(
+        "layers_differ",
+        "warning",
+        "4 of 4 layers",
+        layer_patients.equal_layers_in_pairs,
+        layer_patients.own_layers,
+    ),
+    Case(
+        "depth_is_used", "warning", "`depth` is 6, but 2 attention layers ran", layer_patients.ignored_depth
+    ),
     Case(
         "depth_is_used",
         "warning",
         "1 layer never ran: `layers.2`.",
-        patients.idle_layers,
-        patients.own_layers,
+        layer_patients.idle_layers,
+        layer_patients.own_layers,
     ),
     Case(
         "depth_is_used",
         "warning",
         "2 layers never ran: `extra.layers.0`, `extra.layers.1`",
-        patients.idle_encoder,
+        layer_patients.idle_encoder,
     ),
-    Case("layers_are_own", "warning", "listed 3 times", patients.listed_twice, patients.own_layers),
-    Case("layers_are_own", "warning", "2 layers share", patients.shared_weights, patients.own_layers),
-    Case("layers_are_own", "note", "`layers.0` runs 2 times", patients.run_twice, patients.own_layers),
+    Case(
+        "layers_are_own", "warning", "listed 3 times", layer_patients.listed_twice, layer_patients.own_layers
+    ),
+    Case(
+        "layers_are_own",
+        "warning",
+        "2 layers share",
+        layer_patients.shared_weights,
+        layer_patients.own_layers,
+    ),
+    Case(
+        "layers_are_own",
+        "note",
+        "`layers.0` runs 2 times",
+        layer_patients.run_twice,
+        layer_patients.own_layers,
+    ),
     Case("query_is_not_zero", "warning", "zero in `encoder.layers.0`", patients.without_query),
     Case("attention_is_not_even", "warning", "all heads of `en", lambda: patients.even_heads(range(3))),
     Case("attention_is_not_even", "note", "1 of 6 heads", lambda: patients.even_heads([1])),

@@ -3,7 +3,8 @@
 import pytest
 
 from clsight.doctor import CHECKS
-from doctor.cases import CASES, diagnosed
+from doctor.case import diagnosed
+from doctor.cases import CASES
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

@@ -69,8 +69,8 @@ class Effect:
     def between(cls, first: "Look", changed: "Look", noise: Noise) -> "Effect":
         """Return the effect of what differs between two passes."""
         change, entering = change_between(first.result, changed.result), _change_entering(first, changed)
-        enters = None if entering is None else _stands_out(entering, noise.entering, 0.0)
-        return cls(change, _stands_out(change, noise.output, NOTHING), enters)
+        enters = None if entering is None else stands_out(entering, noise.entering, 0.0)
+        return cls(change, stands_out(change, noise.output, NOTHING), enters)
 
 
 def change_between(one: Pass, other: Pass) -> float:
@@ -85,7 +85,7 @@ def largest_change(pairs: Iterable[tuple[Tensor | None, Tensor | None]]) -> floa
     )
 
 
-def _stands_out(change: float, noise: float, nothing: float) -> bool | None:
+def stands_out(change: float, noise: float, nothing: float) -> bool | None:
     """Tell whether a change is more than noise; None if there is noise, and the change is no larger."""
     if change > max(nothing, _STANDS_OUT * noise):
         return True
