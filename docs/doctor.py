@@ -30,6 +30,10 @@ A bare module is asked with the inputs it is given, a loaded model with its firs
 weights alone has no forward: its report is labeled "reconstructed forward", and only the class, `--model
 package.module:factory`, can show whether [CLS] is used.
 
+The sample models and MiniLM get no error and no warning, with one exception that is meant:
+`digits-random-per-forward` draws [CLS] at each forward pass, to show what that costs, and gets the warning of
+`cls_is_fixed`.
+
 """
 CHECK_HEAD = """
 ## The checks, in order

@@ -153,6 +153,14 @@ class Examination:
         return None if states is None else states.shape[2]
 
     @property
+    def gives_classes(self) -> bool:
+        """Whether the output is known to be logits: by name, by who asked, or by the subject's classes."""
+        result, subject = self.first.result, self.question.subject
+        if result.logits is None or result.logits.shape[1] < 2:
+            return False
+        return result.names_logits or (subject is not None and len(subject.classes) == result.logits.shape[1])
+
+    @property
     def samples(self) -> int:
         """Number of examined samples."""
         return int(self.record.sizes["sample"])

@@ -19,12 +19,15 @@ class Redrawn:
     Attributes:
         draws: Number of passes.
         icc: ICC(1): the share of the output's variance that lies between samples, 1 if draws change nothing.
-        flip_rate: How often two passes disagree on the predicted class, in [0, 1]; None without classes.
+        flip_rate: How often two passes disagree on the predicted class, in [0, 1]; None where the output is
+            not known to be logits.
+        difference: How far two passes differ, over the typical size of the output.
     """
 
     draws: int
     icc: float
     flip_rate: float | None
+    difference: float
 
     @property
     def share(self) -> float:
@@ -32,10 +35,10 @@ class Redrawn:
         return min(1.0, max(0.0, 1.0 - self.icc))
 
     @property
-    def flips(self) -> str:
-        """The rest of a sentence about the predicted class."""
+    def told(self) -> str:
+        """The rest of a sentence about two passes: how often the class differs, or how far the output."""
         if self.flip_rate is None:
-            return ""
+            return f", and two passes differ by {self.difference:.2g} times its typical size"
         return f", and two passes disagree on the class of {percent(self.flip_rate, 1)} of them"
 
 
@@ -44,8 +47,8 @@ def redrawn(examination: Examination) -> Redrawn:
     answers = torch.stack(
         [_answer(examination.look(seed=seed)) for seed in range(_DRAWS)]
     )  # [draw, sample, channel]
-    has_classes = examination.first.result.logits is not None and answers.shape[2] > 1
-    return Redrawn(_DRAWS, icc(answers), flip_rate(answers) if has_classes else None)
+    flips = flip_rate(answers) if examination.gives_classes else None
+    return Redrawn(_DRAWS, icc(answers), flips, difference(answers))
 
 
 def icc(answers: Tensor) -> float:
@@ -69,6 +72,12 @@ def flip_rate(answers: Tensor) -> float:
     differ = (classes[:, None] != classes[None]).float().mean(dim=2)  # [draw, draw]
     draws = len(classes)
     return float(differ.sum() / (draws * (draws - 1)))
+
+
+def difference(answers: Tensor) -> float:
+    """Return how far two of the draws differ: the root mean square over pairs, over that of the answers."""
+    size = float(answers.square().mean().sqrt())
+    return float((2 * answers.var(dim=0)).mean().sqrt()) / (size or 1.0)  # E(a − b)² is twice the variance
 
 
 def _answer(look: Look) -> Tensor:

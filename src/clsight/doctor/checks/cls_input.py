@@ -63,8 +63,8 @@ def input_at_cls(examination: Examination) -> Iterator[Finding]:
 @check(
     asks="Is [CLS] redrawn at each forward pass, and what does that cost?",
     finds={
-        "warning": "it is: with the share of the output's variance that this causes, and the flip rate; or "
-        "something else is random"
+        "warning": "it is: with the share of the output's variance that this causes, and how often the class "
+        "flips, or how far the output moves where it is not known to be logits; or something else is random"
     },
 )
 def cls_is_fixed(examination: Examination) -> Iterator[Finding]:
@@ -79,7 +79,7 @@ def cls_is_fixed(examination: Examination) -> Iterator[Finding]:
     yield warning(
         f"[CLS] is redrawn at each forward pass: over {cost.draws} passes that is "
         f"{percent(cost.share, 1)} of the "
-        f"output's variance between {examination.samples} samples (ICC {cost.icc:.3f}){cost.flips}.",
+        f"output's variance between {examination.samples} samples (ICC {cost.icc:.3f}){cost.told}.",
         why="The same input can get two answers, and each map is of one draw.",
         next_step="Make [CLS] a parameter, or fix one draw; else average the answers of several passes.",
     )
