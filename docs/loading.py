@@ -26,8 +26,10 @@ files. This page is written by `python docs/loading.py`.
 OWN = """
 The same options exist in Python: `clsight.load("mine.pt", heads=4, norm="pre")`. A module in memory needs
 no file: `clsight.capture(module, inputs)`, or, for the app and the doctor, `clsight.subject_of(module)`.
-`--input` gives inputs of your own instead of examples, once for each sample: text, or the path of a
-picture, `.npy`, `.csv` or `.txt` file.
+`--input` gives inputs of your own instead of examples, once for each sample, of the kind that the model
+reads: text, or the path of a `.txt` file, whose whole text is one sample; the path of a picture; the path
+of numbers as `.npy`, `.csv` or `.txt`, a row for each time step; token ids as text, or a file with a line
+of them for each sample. What names a file that exists is that file; what only ends like one is refused.
 
 ## Weights without their class
 

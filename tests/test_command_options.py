@@ -13,6 +13,7 @@ import clsight
 from clsight import cli
 from clsight_app.catalog import Catalog, Source
 from encoder_builders import randomize
+from huggingface_folders import TEXT_FAMILIES, save_text_model
 from user_modules import FEATURES, HEADS, WIDTH, FixedForum, Pictures, Series, Text
 
 CODE = """
@@ -117,11 +118,12 @@ def test_cls_index_is_where_the_map_is_read(here: Path) -> None:
     np.testing.assert_array_equal(record["attends_to"], expected["attends_to"])
 
 
-@pytest.mark.parametrize("name", ["series.npy", "series.csv"])
+@pytest.mark.parametrize("name", ["series.npy", "series.csv", "series.txt"])
 def test_input_is_read_from_a_file_of_numbers(here: Path, name: str) -> None:
     series = np.random.default_rng(0).normal(size=(6, FEATURES)).round(3)
     np.save("series.npy", series)
     np.savetxt("series.csv", series, delimiter=",")
+    np.savetxt("series.txt", series)
     _, record = captured("Series.pt", "--heads", HEADS, "--input", name)
     assert dict(record.sizes)["sample"] == 1
     subject = clsight.load("Series.pt", heads=HEADS)
@@ -143,6 +145,44 @@ def test_input_of_pictures_is_a_path_each(here: Path) -> None:
         Image.fromarray(np.full((20, 16, 3), 90 * number, dtype=np.uint8)).save(f"{number}.png")
     _, record = captured("Pictures.pt", "--heads", HEADS, "--input", "0.png", "--input", "1.png")
     assert (record.sizes["sample"], record.sizes["token"]) == (2, 10)
+
+
+@pytest.fixture
+def words(here: Path) -> str:
+    """Return the name of a folder with a model of text, and stand beside it."""
+    (here / "words").mkdir()
+    save_text_model(here / "words", *TEXT_FAMILIES["bert"])
+    return "words"
+
+
+def test_input_of_a_text_model_is_the_text_in_a_file(here: Path, words: str) -> None:
+    (here / "real.txt").write_text("two children\n")
+    _, from_file = captured(words, "--input", "real.txt", "--input", "a dog")
+    _, from_text = captured(words, "--input", "two children", "--input", "a dog")
+    assert from_file["token_text"].values.tolist() == from_text["token_text"].values.tolist()
+    np.testing.assert_array_equal(from_file["attends_to"], from_text["attends_to"])
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("numbers.npy", "expected a text, or a file of text such as .txt, but got an array of numbers."),
+        ("one.png", "expected a text, or a file of text such as .txt, but got a picture."),
+        ("missing.txt", "expected a file that exists, or a text, but got no file of that name."),
+        ("\udcff\udcfe", "expected text that UTF-8 can hold, but got '\\udcff\\udcfe' in it."),
+    ],
+)
+def test_input_that_a_text_model_cannot_read_is_a_sentence(
+    here: Path, words: str, given: str, told: str
+) -> None:
+    np.save("numbers.npy", np.zeros(3))
+    (here / "one.png").write_bytes(b"")
+    assert told in sentence(run("capture", words, "--input", given, "--out", "x.zarr.zip"))
+
+
+def test_input_of_ids_may_be_given_several_times(here: Path) -> None:
+    _, record = captured("Text.pt", "--heads", HEADS, "--input", "3 1 4", "--input", "1 5 9")
+    assert record["token_text"].values.tolist() == [["[CLS]", "3", "1", "4"], ["[CLS]", "1", "5", "9"]]
 
 
 def test_input_beside_a_number_of_examples_is_a_sentence(here: Path) -> None:

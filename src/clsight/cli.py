@@ -32,7 +32,8 @@ _INPUT = click.option(
     "raw",
     metavar="INPUT",
     multiple=True,
-    help="Text, or the path of a picture, .npy, .csv or .txt file, instead of the model's own examples.",
+    help="Instead of the model's own examples, what it reads: text, or the path of a .txt file of it; a "
+    "picture; numbers as .npy, .csv or .txt. Once for each sample.",
 )
 _DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY")
 

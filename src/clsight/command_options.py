@@ -89,9 +89,12 @@ def given_input(subject: Any, raw: Sequence[str]) -> Any:
 
     Args:
         subject: What `clsight.load` returned.
-        raw: What was given, at least one.
+        raw: What was given, at least one; what names a file that exists is that file.
 
     Raises:
-        ClsightError: If a file cannot be read, or does not hold what the model takes.
+        ClsightError: If a file is not there, cannot be read, or does not hold what the model takes.
     """
-    return subject.read(raw[0] if len(raw) == 1 else list(raw))
+    from clsight.loading.raw_files import given_as
+
+    given = [given_as(one) for one in raw]
+    return subject.read(given[0] if len(given) == 1 else given)

@@ -5,7 +5,7 @@ import pytest
 
 from clsight.errors import ClsightError
 from clsight.loading import Examples
-from clsight.loading.raw_data import read_pictures, read_series, read_text
+from clsight.loading.raw_data import read_ids, read_pictures, read_series, read_text
 
 TEXT = np.dtypes.StringDType()
 
@@ -74,7 +74,7 @@ def test_a_table_that_is_not_all_numbers_is_refused(tmp_path, content):
 def test_an_array_file_with_objects_is_not_unpickled(tmp_path):
     file = tmp_path / "objects.npy"
     np.save(file, np.array([{"a": 1}], dtype=object), allow_pickle=True)
-    with pytest.raises(ClsightError, match=r"numbers as \.npy or \.csv"):
+    with pytest.raises(ClsightError, match=r"numbers as \.npy, \.csv or \.txt"):
         read_series(file)
 
 
@@ -112,3 +112,70 @@ def test_text_may_be_flat_and_numbers_may_not():
     for wrong in (np.array("one", dtype=TEXT), np.zeros(3), np.array(["one"])):
         with pytest.raises(ClsightError, match="NumPy array"):
             Examples(wrong)
+
+
+def test_pictures_are_arrays_of_one_or_several_too(tmp_path):
+    gray = np.arange(2 * 6 * 5, dtype=np.uint8).reshape(2, 6, 5)
+    np.save(tmp_path / "gray.npy", gray)
+    colored = np.stack((gray,) * 3, axis=-1)
+    for raw in (gray, colored, tmp_path / "gray.npy", [gray, colored][:1], [gray[0], gray[1]]):
+        np.testing.assert_array_equal(read_pictures(raw).inputs, colored)
+    with pytest.raises(ClsightError, match=r"but got uint8 \[6, 5, 4\]"):
+        read_pictures(np.zeros((6, 5, 4), dtype=np.uint8))
+
+
+def test_what_is_no_picture_is_told_by_its_kind():
+    with pytest.raises(ClsightError, match="`picture`: expected an array or a path, but got a dict"):
+        read_pictures({"a": 1})
+
+
+@pytest.mark.parametrize("raw", ["\ud800 x", ["fine", "\udcff\udcfe"], [("fine", "\ud800")]])
+def test_letters_that_no_text_holds_are_refused(raw):
+    with pytest.raises(ClsightError, match="expected text that UTF-8 can hold, but got '"):
+        read_text(raw)
+
+
+def test_series_are_read_from_tables_of_text(tmp_path):
+    made = np.arange(12.0).reshape(4, 3) / 7
+    np.savetxt(tmp_path / "saved.txt", made, header="first second third")
+    (tmp_path / "named.txt").write_text("a b c\n" + "\n".join(" ".join(map(str, row)) for row in made))
+    (tmp_path / "commas.txt").write_text("\n".join(", ".join(map(str, row)) for row in made))
+    for name in ("saved.txt", "named.txt", "commas.txt"):
+        np.testing.assert_array_equal(read_series(tmp_path / name).inputs, made[None])
+
+
+def test_ids_are_text_files_and_arrays(tmp_path):
+    (tmp_path / "ids.txt").write_text("3 1 4\n1, 5, 9\n\n")
+    np.save(tmp_path / "ids.npy", np.array([[3, 1, 4], [1, 5, 9]]))
+    long = " ".join(["12"] * 300)  # longer than a file's name may be
+    for raw in (tmp_path / "ids.txt", str(tmp_path / "ids.npy"), ["3 1 4", "1 5 9"], [[3, 1, 4], [1, 5, 9]]):
+        assert read_ids(raw).inputs.tolist() == [[3, 1, 4], [1, 5, 9]]
+    assert read_ids(long).inputs.shape == (1, 300)
+    with pytest.raises(ClsightError, match="as many in each sample"):
+        read_ids(["3 1", "1 5 9"])
+
+
+def test_text_is_read_from_a_path_and_never_from_a_name(tmp_path, monkeypatch):
+    (tmp_path / "real.txt").write_text("the quick fox\nruns\n")
+    monkeypatch.chdir(tmp_path)
+    assert read_text(tmp_path / "real.txt").inputs.tolist() == ["the quick fox\nruns"]
+    assert read_text("real.txt").inputs.tolist() == ["real.txt"]  # a page in the browser could send it
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "got"),
+    [
+        ("one.npy", b"", "but got an array of numbers"),
+        ("one.PNG", b"", "but got a picture"),
+        ("one.csv", b"1,2", "but got a table"),
+        ("one.txt", b" \n", "but got an empty one"),
+        ("one.txt", b"\xff\xfe\x00", "but got bytes that are no text in UTF-8"),
+        ("one", b"a\0b", "but got bytes that are no text"),
+    ],
+)
+def test_file_that_holds_no_text_is_refused(tmp_path, name, content, got):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ClsightError) as caught:
+        read_text(tmp_path / name)
+    assert got in str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -4,7 +4,6 @@ For modules that bring no tokenizer and no picture settings: bare state dicts an
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final, NoReturn
 
 import numpy as np
@@ -58,7 +57,7 @@ class PlainInput:
     def read(self, raw: Any) -> Examples:
         """Return raw data as examples: arrays, paths, for ids also text such as `"5 9 2"`."""
         if self.takes == "token_ids":
-            return _read_ids(raw)
+            return raw_data.read_ids(raw)
         if self.takes == "series":
             return raw_data.read_series(raw)
         is_made = isinstance(raw, np.ndarray) and raw.ndim == 4 and raw.dtype.kind == "f"
@@ -233,28 +232,6 @@ def with_cls_at(position: int | None, time: int, *, extra_keys: int = 0) -> Layo
     for extra in range(length, length + extra_keys):
         texts[extra], kinds[extra] = "[extra key]", "special"
     return Layout(length + extra_keys, tuple(places), texts, kinds)
-
-
-def _read_ids(raw: Any) -> Examples:
-    """Return token ids as examples: an array, lists, a `.npy` or text file, or text such as `"5 9 2"`."""
-    if isinstance(raw, np.ndarray):
-        return Examples(raw[None] if raw.ndim == 1 else raw)
-    try:
-        if isinstance(raw, Path) or (isinstance(raw, str) and Path(raw).is_file()):
-            file = Path(raw)
-            raw = (
-                np.load(file, allow_pickle=False)
-                if file.suffix == ".npy"
-                else file.read_text(encoding="utf-8")
-            )
-        if isinstance(raw, str):
-            raw = [
-                [int(word) for word in line.replace(",", " ").split()] for line in raw.strip().splitlines()
-            ]
-        ids = np.asarray(raw)
-    except (ValueError, OSError, EOFError) as error:
-        _fail("token ids, whole numbers [sample, time], as many in each sample", str(error))
-    return Examples(ids[None] if ids.ndim == 1 else ids)
 
 
 def _fail(expected: str, got: str) -> NoReturn:

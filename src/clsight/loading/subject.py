@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
 
 from clsight.models import ClassificationTransformer
@@ -75,8 +76,9 @@ class Subject:
         """Turn raw examples into module inputs and a token map.
 
         Args:
-            raw: Examples, or their inputs alone: an array `[sample, ...]`; for text a string or a list of
-                strings; for pictures also paths.
+            raw: Examples, or their inputs alone: an array or tensor `[sample, ...]`, or the path of one as
+                `.npy`; for text a string or a list of strings, where the path of a file is a `Path`; for
+                pictures, series and ids also paths as strings.
 
         Raises:
             ClsightError: If it does not fit the model: shape, dtype, NaN, no sample.
@@ -85,9 +87,17 @@ class Subject:
 
     def read(self, raw: Any) -> Examples:
         """Return raw data as examples: files are opened, single samples become a batch of one."""
-        return raw if isinstance(raw, Examples) else self.reading(raw)
+        return raw if isinstance(raw, Examples) else self.reading(_as_arrays(raw))
 
     def reseed(self, seed: int | None = None) -> None:
         """Start the draws of a random [CLS] anew, so that the next forward pass can be repeated."""
         if isinstance(self.module, ClassificationTransformer):
             self.module.reseed(seed)
+
+
+def _as_arrays(raw: Any) -> Any:
+    """Return raw data with arrays in place of tensors."""
+    if isinstance(raw, Tensor):
+        values = raw.detach().cpu()
+        return (values.float() if values.dtype == torch.bfloat16 else values).numpy()
+    return [_as_arrays(one) for one in raw] if isinstance(raw, list) else raw
