@@ -76,6 +76,7 @@ class Prepared:
         column: [sample, token] int16, likewise.
         label: [sample] int64 class indices; None if unknown.
         cls_index: [sample] int64, where the answer is read off, if that differs by sample; else None.
+        notes: Sentences that a reader of the map should know.
     """
 
     inputs: ModuleInputs
@@ -86,6 +87,7 @@ class Prepared:
     column: Array | None
     label: Array | None
     cls_index: Array | None = None
+    notes: tuple[str, ...] = ()
 
 
 def preparation_for(model: ClassificationTransformer) -> Callable[[Examples], Prepared]:

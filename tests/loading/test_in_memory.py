@@ -8,7 +8,6 @@ from torch import nn
 import clsight
 from clsight.errors import ClsightError
 from clsight.loading import Examples, subject_of
-from clsight.loading.in_memory import layout_of
 from doctor.forum_classifier import ClassificationTransformer
 from encoder_builders import randomize
 from user_modules import (
@@ -133,22 +132,6 @@ def test_trying_leaves_the_module_and_the_random_state_as_they_were():
     assert all(torch.equal(tensor, before[name]) for name, tensor in module.state_dict().items())
     assert all(not part._forward_hooks and not part._forward_pre_hooks for part in module.modules())
     assert all(weight.grad is None for weight in module.parameters())
-
-
-@pytest.mark.parametrize(
-    ("length", "cls_index", "kinds"),
-    [
-        (3, 0, ["step", "step", "step"]),
-        (4, 0, ["cls", "step", "step", "step"]),
-        (4, -1, ["step", "step", "step", "cls"]),
-        (6, 0, ["cls", "special", "special", "step", "step", "step"]),
-        (2, 0, ["step", "step"]),
-    ],
-)
-def test_layout_tells_cls_from_the_tokens_of_the_input(length, cls_index, kinds):
-    layout = layout_of(3, length, cls_index)
-    steps = np.full((1, 3), "step", dtype=np.dtypes.StringDType())
-    assert layout.named(layout.spread(steps, ""), layout.kinds).tolist() == [kinds]
 
 
 @pytest.mark.parametrize(

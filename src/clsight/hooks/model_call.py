@@ -141,8 +141,12 @@ def _with_knowledge(call: ModelCall, subject: "Subject", prepared: "Prepared") -
             "checkpoint_sha256": subject.provenance.get("sha256", ""),
         },
         classes=tuple(subject.classes),
-        notes=(_RECONSTRUCTED,) if subject.provenance.get("forward") == "reconstructed" else (),
+        notes=(*_of_subject(subject), *prepared.notes),
     )
+
+
+def _of_subject(subject: "Subject") -> tuple[str, ...]:
+    return (_RECONSTRUCTED,) if subject.provenance.get("forward") == "reconstructed" else ()
 
 
 def _position(subject: "Subject", prepared: "Prepared") -> ClsIndex:

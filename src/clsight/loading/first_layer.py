@@ -1,59 +1,75 @@
 """What does a module take? Guessed from its first layer, and believed only where a forward pass runs."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
 from math import isqrt
 from typing import Any, Final
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
-from torch.overrides import TorchFunctionMode
+from torch import nn
 
-from clsight.errors import ClsightError
+from clsight.loading.first_attention import FORWARD_ERRORS, look
+from clsight.loading.further_arguments import further_arguments
 from clsight.loading.plain_input import PlainInput
 from clsight.loading.tensor_names import is_position_name
+from clsight.loading.token_origins import hears_input
 from clsight.preparation import Examples
-
-FORWARD_ERRORS: Final = (
-    RuntimeError,
-    ValueError,
-    TypeError,
-    IndexError,
-    KeyError,
-    AttributeError,
-    AssertionError,
-    ClsightError,
-)
-"""What a forward pass raises on input that does not fit."""
 
 _ENCODERS: Final = (nn.TransformerEncoder, nn.TransformerEncoderLayer, nn.MultiheadAttention)
 _TRIALS: Final = 24
 _LAYERS: Final = 3
 _SIDES: Final = (32, 28, 64, 224)
-_SOFTMAXES: Final = frozenset({functional.softmax, torch.softmax, Tensor.softmax})
 
 
 def find_input(module: nn.Module) -> PlainInput | None:
     """Return the first input that runs through the module, one that reaches its attention before others."""
     runs = None
+    ways = list(further_arguments(module))
     for taken in islice(_candidates(module), _TRIALS):
-        has_run, length = _try(module, taken)
-        if length is not None:
-            return _bounded(module, taken)
-        runs = runs or (taken if has_run else None)
+        for beside in ways:
+            called = replace(taken, beside=beside)
+            has_run, sees_attention = _try(module, called)
+            if sees_attention:
+                return _bounded(module, called)
+            runs = runs or (called if has_run else None)
     return runs
 
 
-def _try(module: nn.Module, taken: PlainInput) -> tuple[bool, int | None]:
-    """Return whether a made-up input runs through, and the tokens of the first attention it reaches."""
+def inputs_like(module: nn.Module, examples: Examples) -> Iterator[PlainInput]:
+    """Yield what the module may take if it takes these examples: as its first layers tell, else as is."""
+    for taken in _shaped_like(module, examples):
+        for beside in further_arguments(module):
+            yield replace(taken, beside=beside)
+
+
+def _shaped_like(module: nn.Module, examples: Examples) -> Iterator[PlainInput]:
+    inputs, layers = examples.inputs, list(_first_layers(module))
+    is_whole, is_number = inputs.dtype.kind in "iu", inputs.dtype.kind in "iuf"
+    if inputs.ndim == 2 and is_whole:
+        words = [taken for taken in layers if taken.takes == "token_ids"]
+        yield from words or [PlainInput(takes="token_ids", vocabulary=int(inputs.max(initial=0)) + 1)]
+    elif inputs.ndim == 3 and is_number:
+        yield from (taken for taken in layers if taken.takes == "series")
+        yield PlainInput(takes="series", features=inputs.shape[2])
+        yield PlainInput(takes="series", features=inputs.shape[1], features_first=True)
+    elif inputs.ndim == 4 and is_number:
+        yield from (taken for taken in layers if taken.takes == "image")
+        colors = (3, 1) if inputs.dtype.kind == "u" else (inputs.shape[1],)
+        yield from (PlainInput(takes="image", channels=channels) for channels in colors)
+
+
+def _try(module: nn.Module, taken: PlainInput) -> tuple[bool, bool]:
+    """Return whether a made-up input runs through, and whether it reaches an attention on its way."""
     weight = next(iter(module.parameters()), torch.empty(0))
-    x = taken.tensor(taken.examples()[0][:1], weight)
+    examples = taken.examples()[0][:1]
     try:
-        return True, sequence_length(module, x)
+        inputs = taken.inputs(examples, taken.tensor(examples, weight))
+        seen = look(module, inputs)
+        is_right = seen is None or not taken.beside or hears_input(module, taken, inputs, seen)
     except FORWARD_ERRORS:
-        return False, None
+        return False, False
+    return is_right, is_right and seen is not None
 
 
 def _bounded(module: nn.Module, taken: PlainInput) -> PlainInput:
@@ -61,53 +77,6 @@ def _bounded(module: nn.Module, taken: PlainInput) -> PlainInput:
     if taken.exact is None or taken.exact == 1 or not _try(module, replace(taken, exact=taken.exact - 1))[0]:
         return taken
     return replace(taken, exact=None, longest=taken.exact)
-
-
-def input_like(module: nn.Module, examples: Examples) -> PlainInput:
-    """Return the input that these examples are, with what the module's first layer tells of it."""
-    inputs = examples.inputs
-    if inputs.ndim == 2:
-        takes, one = "token_ids", PlainInput(takes="token_ids", vocabulary=int(inputs.max()) + 1)
-    elif inputs.ndim == 3:
-        takes, one = "series", PlainInput(takes="series", features=inputs.shape[2])
-    else:
-        takes, one = "image", PlainInput(takes="image", channels=3)
-    same = (taken for taken in _first_layers(module) if taken.takes == takes)
-    return next(same, one)
-
-
-def sequence_length(module: nn.Module, x: Tensor) -> int | None:
-    """Return the tokens of the first self-attention in a forward pass on `x`; None if none is seen.
-
-    Weights, modes of submodules and torch's random state stay as they are.
-    """
-    seen = _Lengths()
-    with torch.no_grad(), torch.random.fork_rng(devices=[]), seen:
-        module(x)
-    return seen.lengths[0] if seen.lengths else None
-
-
-class _Lengths(TorchFunctionMode):
-    """Notes how many tokens each self-attention has."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.lengths: list[int] = []
-
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        if func is functional.multi_head_attention_forward:
-            self._note(args[0].shape[0], args[1].shape[0])
-        elif func is functional.scaled_dot_product_attention and len(args) > 1:
-            self._note(args[0].shape[-2], args[1].shape[-2])
-        elif func in _SOFTMAXES and args and args[0].dim() > 2:
-            self._note(args[0].shape[-2], args[0].shape[-1])
-        return func(*args, **(kwargs or {}))
-
-    def _note(self, queries: int, keys: int) -> None:
-        if queries == keys:
-            self.lengths.append(queries)
 
 
 def _candidates(module: nn.Module) -> Iterator[PlainInput]:
@@ -126,6 +95,9 @@ def _first_layers(module: nn.Module) -> Iterator[PlainInput]:
             yield PlainInput(takes="token_ids", vocabulary=layer.num_embeddings)
         elif isinstance(layer, nn.Linear):
             yield PlainInput(takes="series", features=layer.in_features)
+        elif isinstance(layer, nn.Conv1d):
+            for features_first in (False, True):
+                yield PlainInput(takes="series", features=layer.in_channels, features_first=features_first)
         elif isinstance(layer, nn.Conv2d) and layer.in_channels in (1, 3):
             patch, stride = _pair(layer.kernel_size), _pair(layer.stride)
             yield PlainInput(takes="image", channels=layer.in_channels, patch=patch, stride=stride)
@@ -168,12 +140,19 @@ def _stated_sizes(module: nn.Module) -> Iterator[tuple[int, int]]:
 
 
 def _grid_sizes(positions: list[int], taken: PlainInput) -> Iterator[tuple[int, int]]:
-    for count in positions:
-        for patches in (count - 1, count):
-            side = isqrt(max(patches, 0))
-            if side and side * side == patches:
-                rows, columns = ((side - 1) * stride + patch for stride, patch in _along(taken))
-                yield rows, columns
+    """Yield the sizes of pictures with as many patches as there are positions: squares before others."""
+    counts = [patches for count in positions for patches in (count - 1, count) if patches > 0]
+    squares = [(isqrt(patches),) * 2 for patches in counts if isqrt(patches) ** 2 == patches]
+    others = [(rows, patches // rows) for patches in counts for rows in _divisors(patches)]
+    for rows, columns in [*squares, *((a, b) for a, b in others if a != b)]:
+        (down, height), (across, width) = _along(taken)
+        yield (rows - 1) * down + height, (columns - 1) * across + width
+
+
+def _divisors(patches: int) -> list[int]:
+    """Return the numbers of rows that patches can stand in, the nearest to a square first."""
+    found = [rows for rows in range(1, patches + 1) if patches % rows == 0]
+    return sorted(found, key=lambda rows: (abs(rows - patches // rows), rows))
 
 
 def _along(taken: PlainInput) -> Iterator[tuple[int, int]]:

@@ -13,10 +13,11 @@ from torch import nn
 from clsight.errors import ClsightError
 from clsight.loading.default_examples import sentences
 from clsight.loading.huggingface_tokenizer import FolderTokenizer, has_tokenizer, read_tokenizer
-from clsight.loading.plain_input import PlainInput, with_cls_at
+from clsight.loading.plain_input import PlainInput
 from clsight.loading.raw_data import read_text
 from clsight.loading.subject import ClsVector, Takes
 from clsight.loading.text import SentenceTokenizer, TextTokens
+from clsight.loading.token_layout import with_cls_at
 from clsight.preparation import Array, Examples, Prepared
 
 _TEXT: Final = np.dtypes.StringDType()

@@ -1,14 +1,23 @@
-"""Any module in memory as a `Subject`: what it takes and how long its sequence is, found out by trying."""
+"""Any module in memory as a `Subject`: what it takes and what its sequence holds, found out by trying."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from clsight.loading.first_layer import FORWARD_ERRORS, find_input, input_like, sequence_length
-from clsight.loading.plain_input import Layout, PlainInput, with_cls_at
-from clsight.loading.subject import ClsVector, Subject
+from clsight.errors import ClsightError
+from clsight.loading.first_attention import FORWARD_ERRORS, look
+from clsight.loading.first_layer import find_input, inputs_like
+from clsight.loading.further_arguments import unknown_arguments
+from clsight.loading.plain_input import PlainInput
+from clsight.loading.raw_data import read_any
+from clsight.loading.subject import ClsVector, Subject, Takes
 from clsight.loading.tensor_names import is_cls_name
+from clsight.loading.token_layout import Layout, with_cls_at
+from clsight.loading.token_origins import hears_input, layout_of, token_origins, tokens_of
 from clsight.preparation import Examples, Prepared
 from clsight.schema import TokenKind
 
@@ -44,8 +53,12 @@ def subject_of(
         ('step',)
     """
     module.eval()
-    taken, shown, label = _taken(module, examples)
+    taken = find_input(module) if examples is None else None
     preparation = _Preparation(module, taken, cls_index)
+    label = "the caller's own"
+    if examples is None:
+        examples, label = (None, _NOTHING_FITS) if taken is None else taken.examples()
+    kinds = () if examples is None else _kinds(preparation(examples[:1]))
     return Subject(
         module=module,
         name=name or type(module).__name__,
@@ -53,84 +66,126 @@ def subject_of(
         strategy="",
         seed=None,
         classes=tuple(classes),
-        examples=shown,
+        examples=examples,
         provenance={"format": "in memory", "torch": torch.__version__, "examples": label},
         preparation=preparation,
-        takes=taken.takes,
-        token_kinds=(taken.kind,) if shown is None else _kinds(preparation(shown[:1])),
+        takes=_takes(taken, kinds),
+        token_kinds=kinds,
         cls_vector=_cls_vector(module),
-        reading=taken.read,
+        reading=preparation.read,
     )
 
 
-def _taken(module: nn.Module, examples: Examples | None) -> tuple[PlainInput, Examples | None, str]:
-    """Return what a module takes, examples to show it on, and where they are from."""
-    if examples is not None:
-        return input_like(module, examples), examples, "the caller's own"
-    found = find_input(module)
-    if found is None:
-        return PlainInput(takes="series", features=_width(module)), None, _NOTHING_FITS
-    return found, *found.examples()
-
-
 class _Preparation:
-    """Prepares examples for a module whose sequence may be longer than its input.
+    """Prepares examples for a module whose sequence may be another than its input.
 
     Args:
         module: The module.
-        taken: What it takes.
-        cls_index: Where [CLS] stands in its sequence, if there is one more token than the input has.
+        taken: What it takes, as far as a made-up input told; None where none ran.
+        cls_index: Where [CLS] stands in its sequence, where no token of the input does.
     """
 
-    def __init__(self, module: nn.Module, taken: PlainInput, cls_index: int) -> None:
+    def __init__(self, module: nn.Module, taken: PlainInput | None, cls_index: int) -> None:
         self._module, self._taken, self._cls_index = module, taken, cls_index
         attentions = [part for part in module.modules() if isinstance(part, nn.MultiheadAttention)]
         self._extra_keys = sum((part.bias_k is not None) + part.add_zero_attn for part in attentions[:1])
-        self._lengths: dict[tuple[int, ...], int | None] = {}
+        self._layouts: dict[tuple[PlainInput, tuple[int, ...]], Layout | None] = {}
+
+    def read(self, raw: Any) -> Examples:
+        """Return raw data as examples: of the kind that the module takes, else of the kind they are of."""
+        if self._taken is None:
+            return read_any(raw)
+        try:
+            return self._taken.read(raw)
+        except ClsightError as refusal:
+            try:
+                return read_any(raw)
+            except ClsightError:
+                raise refusal from None
 
     def __call__(self, examples: Examples) -> Prepared:
-        """Return the module's input and a token map of the length that the encoder sees."""
-        like = next((weight for weight in self._module.parameters()), torch.empty(0))
-        x = self._taken.tensor(examples, like)
-        time = self._taken.time_of(x)
-        layout = layout_of(time, self._length(x) or time, self._cls_index, extra_keys=self._extra_keys)
-        return self._taken.prepared(examples, x, layout)
+        """Return the module's input and a token map of the length that the encoder sees.
 
-    def _length(self, x: Tensor) -> int | None:
-        shape = tuple(x.shape[1:])
-        if shape not in self._lengths:
+        What the examples are is believed where the module runs on them, whatever a made-up input told.
+        """
+        like = next(iter(self._module.parameters()), torch.empty(0))
+        refusal: ClsightError | None = None
+        tried: tuple[PlainInput, Tensor] | None = None
+        for taken in self._choices(examples):
             try:
-                self._lengths[shape] = sequence_length(self._module, x[:1])
-            except FORWARD_ERRORS:
-                self._lengths[shape] = None  # the capture tells why, with the layer
-        return self._lengths[shape]
+                x = taken.tensor(examples, like)
+                layout = self._layout(taken, x, taken.inputs(examples, x))
+            except ClsightError as error:
+                refusal = refusal or error
+                continue
+            if layout is not None:
+                return taken.prepared(examples, x, layout)
+            tried = tried or (taken, x)
+        if tried is not None and (refusal is None or tried[0] is self._taken):
+            taken, x = tried  # the capture tells why, with the layer
+            return taken.prepared(examples, x, with_cls_at(None, taken.time_of(x)))
+        raise refusal or self._no_way(examples)
 
+    def _choices(self, examples: Examples) -> Iterator[PlainInput]:
+        """Yield what the module may take, the likeliest first."""
+        if self._taken is not None:
+            size = examples.inputs.shape[1:3] if examples.inputs.ndim == 4 else None
+            if self._taken.size is not None and examples.inputs.dtype == np.uint8 and size is not None:
+                yield replace(self._taken, size=(size[0], size[1]))  # as it is, before it is squeezed
+            yield self._taken
+        yield from inputs_like(self._module, examples)
 
-def layout_of(time: int, length: int, cls_index: int, *, extra_keys: int = 0) -> Layout:
-    """Return how `time` tokens of the input stand in a sequence of `length`.
+    def _no_way(self, examples: Examples) -> ClsightError:
+        """Return the error for a module that there is no way to call with these examples."""
+        step = "Pass it with what it is called with: clsight.capture(module, inputs)"
+        if unknown := unknown_arguments(self._module):
+            expected = "a forward pass that needs its input, masks and lengths alone"
+            got = f"one that needs {', '.join(f'`{name}`' for name in unknown)}"
+            return ClsightError(type(self._module).__name__, expected=expected, got=got, next_step=step)
+        got = f"{examples.inputs.dtype} [{', '.join(str(size) for size in examples.inputs.shape)}]"
+        expected = "ids [sample, time], series [sample, time, feature] or pictures"
+        return ClsightError("examples", expected=expected, got=got, next_step=step)
 
-    One more token than the input has is [CLS]; more than that are special tokens behind it; none means that
-    no [CLS] enters. A sequence shorter than the input has tokens of its own.
-    """
-    if length <= time + 1:
-        position = cls_index if length == time + 1 else None
-        return with_cls_at(position, min(time, length), extra_keys=extra_keys)
-    front = length - time
-    texts = {position: f"[extra {position}]" for position in range(front)}
-    kinds: dict[int, TokenKind] = {position: "special" for position in range(front)}
-    index = cls_index % length
-    if index < front:
-        texts[index], kinds[index] = "[CLS]", "cls"
-    return Layout(length, tuple(range(front, length)), texts, kinds)
+    def _layout(self, taken: PlainInput, x: Tensor, inputs: tuple[Tensor, ...]) -> Layout | None:
+        """Return what stands where in the sequence; None where the module does not run."""
+        key = (taken, tuple(x.shape[1:]))
+        if key not in self._layouts:
+            one = tuple(argument[:1] for argument in inputs)
+            try:
+                self._layouts[key] = self._found(taken, one)
+            except FORWARD_ERRORS as error:
+                if isinstance(error, ClsightError):
+                    raise
+                self._layouts[key] = None
+        return self._layouts[key]
+
+    def _found(self, taken: PlainInput, inputs: tuple[Tensor, ...]) -> Layout:
+        """Return what stands where, for one sample; raise what the module raises."""
+        time, seen = taken.time_of(inputs[0]), look(self._module, inputs)
+        if seen is None:
+            return with_cls_at(None, time)
+        if taken.beside and not hears_input(self._module, taken, inputs, seen):
+            raise ValueError("a mask that was read the other way")
+        origins = token_origins(tokens_of(self._module, taken, inputs), time)
+        return layout_of(
+            origins,
+            time,
+            self._cls_index,
+            kind=taken.kind,
+            grids=seen.grids,
+            extra_keys=self._extra_keys,
+        )
 
 
 def _kinds(prepared: Prepared) -> tuple[TokenKind, ...]:
     return tuple(dict.fromkeys(prepared.token_kind[0].tolist()))
 
 
-def _width(module: nn.Module) -> int:
-    """Return the channels of a token in the first attention layer; 1 where there is none."""
-    return next((part.embed_dim for part in module.modules() if isinstance(part, nn.MultiheadAttention)), 1)
+def _takes(taken: PlainInput | None, kinds: tuple[TokenKind, ...]) -> Takes:
+    """Return what one sample is; a series where nothing tells."""
+    if taken is not None:
+        return taken.takes
+    return "image" if "patch" in kinds else "token_ids" if "word" in kinds else "series"
 
 
 def _cls_vector(module: nn.Module) -> ClsVector | None:

@@ -12,8 +12,10 @@ from torch import Tensor
 
 from clsight.errors import ClsightError
 from clsight.loading import default_examples, raw_data
+from clsight.loading.further_arguments import Argument, all_real
 from clsight.loading.picture_transform import PictureTransform
 from clsight.loading.subject import Takes
+from clsight.loading.token_layout import Layout
 from clsight.preparation import Array, Examples, Prepared
 from clsight.schema import TokenKind
 
@@ -37,6 +39,8 @@ class PlainInput:
         size: Height and width of a picture; None where any multiple of the patch will do.
         longest: The largest number of steps or ids; None without a bound.
         exact: The only number of steps or ids that fits; None where any number up to `longest` does.
+        features_first: Whether a series is `[sample, feature, time]`, as a convolution wants it.
+        beside: Further arguments of the module, behind the input.
     """
 
     takes: Takes
@@ -48,6 +52,8 @@ class PlainInput:
     size: tuple[int, int] | None = None
     longest: int | None = None
     exact: int | None = None
+    features_first: bool = False
+    beside: tuple[Argument, ...] = ()
 
     @property
     def kind(self) -> TokenKind:
@@ -70,7 +76,10 @@ class PlainInput:
             return default_examples.pictures(height, width), "synthetic pictures, seed 0"
         time = self.exact or min(self.longest or _TIME, _TIME)
         if self.takes == "series":
-            return default_examples.series(time, self.features), "synthetic series, seed 0"
+            time -= time == self.features and self.exact is None  # so that the two can be told apart
+            made = default_examples.series(max(time, 1), self.features)
+            turned = Examples(made.inputs.swapaxes(1, 2)) if self.features_first else made
+            return turned, "synthetic series, seed 0"
         ids = np.random.default_rng(0).integers(self.vocabulary, size=(_SAMPLES, time))
         return Examples(ids), "random token ids, seed 0"
 
@@ -80,14 +89,14 @@ class PlainInput:
         Raises:
             ClsightError: If the examples do not fit.
         """
-        if examples.token_mask is not None and not examples.token_mask.all():
+        if not self.beside and examples.token_mask is not None and not examples.token_mask.all():
             _fail("no token_mask, which this module is not called with", "a mask with padding")
-        made = self._pixels(examples.inputs) if self.takes == "image" else examples.inputs
+        made = self._pixels(examples.inputs) if self.takes == "image" else self._turned(examples.inputs)
         expected, fits = self._fits(made)
         if not fits or 0 in made.shape:
             _fail(expected, f"{made.dtype} [{', '.join(str(size) for size in made.shape)}]")
         if self.takes != "image":
-            self._check_time(made.shape[1])
+            self._check_time(made.shape[2 if self.features_first else 1])
         if self.takes == "token_ids":
             if made.min() < 0 or made.max() >= self.vocabulary:
                 _fail(f"token ids from 0 to {self.vocabulary - 1}", f"{made.min()} to {made.max()}")
@@ -97,6 +106,18 @@ class PlainInput:
         if bool(bad.any()):
             _fail("finite numbers", f"NaN or infinity in sample={int(bad.nonzero()[0])}")
         return x
+
+    def inputs(self, examples: Examples, x: Tensor) -> tuple[Tensor, ...]:
+        """Return all that the module is called with: the input, and what it needs beside it."""
+        if not self.beside:
+            return (x,)
+        is_real = all_real(len(x), self.time_of(x), x)
+        if examples.token_mask is not None:
+            if examples.token_mask.shape != is_real.shape:
+                got = f"[{', '.join(str(size) for size in examples.token_mask.shape)}]"
+                _fail(f"token_mask [sample={len(is_real)}, time={is_real.shape[1]}]", got)
+            is_real = torch.as_tensor(examples.token_mask).to(is_real)
+        return (x, *(argument.value(is_real) for argument in self.beside))
 
     def grid_of(self, height: int, width: int) -> tuple[int, int]:
         """Return rows and columns of patches in a picture of this size."""
@@ -108,35 +129,51 @@ class PlainInput:
     def time_of(self, x: Tensor) -> int:
         """Return how many tokens one sample of the input is: steps, ids or patches."""
         if self.takes != "image":
-            return x.shape[1]
+            return x.shape[2 if self.features_first else 1]
         rows, columns = self.grid_of(x.shape[2], x.shape[3])
         return rows * columns
 
-    def prepared(self, examples: Examples, x: Tensor, layout: "Layout") -> Prepared:
-        """Return the module's input `x` with the token map of a sequence laid out this way."""
-        samples = len(examples)
-        places: list[Array] = []
-        if self.takes == "token_ids":
-            text = examples.inputs.astype(str).astype(_TEXT)
-        elif self.takes == "series":
-            text = _repeated([f"step {time}" for time in range(self.time_of(x))], samples)
-        else:
-            rows, columns = (axis.ravel() for axis in np.indices(self.grid_of(x.shape[2], x.shape[3])))
-            text = _repeated(
-                [f"patch {row},{column}" for row, column in zip(rows, columns, strict=True)], samples
-            )
-            places = [np.tile(axis.astype(np.int16), (samples, 1)) for axis in (rows, columns)]
+    def prepared(self, examples: Examples, x: Tensor, layout: Layout) -> Prepared:
+        """Return what the module is called with, and the token map of a sequence laid out this way."""
+        text, places = self._named(examples, x, layout)
         kind = np.full(text.shape, self.kind, dtype=_TEXT)
         row, column = (layout.spread(place, np.int16(-1)) for place in places) if places else (None, None)
+        mask = None
+        texts, kinds = layout.spread(text, ""), layout.spread(kind, "")
+        if self.beside and examples.token_mask is not None:
+            mask = layout.spread(examples.token_mask.astype(bool), True)
+            texts[~mask], kinds[~mask] = "[PAD]", "pad"
+        inputs = self.inputs(examples, x)
         return Prepared(
-            inputs=x,
-            token_mask=None,
-            token_text=layout.named(layout.spread(text, ""), layout.texts),
-            token_kind=layout.named(layout.spread(kind, ""), layout.kinds),
+            inputs=x if len(inputs) == 1 else inputs,
+            token_mask=mask,
+            token_text=layout.named(texts, layout.texts),
+            token_kind=layout.named(kinds, layout.kinds),
             row=row,
             column=column,
             label=None if examples.labels is None else examples.labels.astype(np.int64),
+            notes=(layout.note,) if layout.note else (),
         )
+
+    def _named(self, examples: Examples, x: Tensor, layout: Layout) -> tuple[Array, list[Array]]:
+        """Return the text of the input's tokens, and of patches rows and columns, each [sample, time]."""
+        samples = len(examples)
+        if self.takes == "token_ids":
+            return examples.inputs.astype(str).astype(_TEXT), []
+        if self.takes == "series":
+            return _repeated([f"step {time}" for time in range(self.time_of(x))], samples), []
+        grid = layout.grid or self.grid_of(x.shape[2], x.shape[3])
+        rows, columns = (axis.ravel().astype(np.int16) for axis in np.indices(grid))
+        names = [f"patch {row},{column}" for row, column in zip(rows, columns, strict=True)]
+        is_placed = any(source >= 0 for source in layout.sources)
+        places = [np.tile(axis, (samples, 1)) for axis in (rows, columns)] if is_placed else []
+        return _repeated(names, samples), places
+
+    def _turned(self, inputs: Array) -> Array:
+        """Return a series as the module takes it, turned where features go first."""
+        if not self.features_first or inputs.ndim != 3 or inputs.shape[1] == self.features:
+            return inputs
+        return inputs.swapaxes(1, 2) if inputs.shape[2] == self.features else inputs
 
     def _pixels(self, inputs: Array) -> Array:
         """Return [sample, channel, height, width] float, pixels in [0, 1]; floating arrays are left alone."""
@@ -157,8 +194,10 @@ class PlainInput:
             return "token ids [sample, time]", made.ndim == 2 and made.dtype.kind in "iu"
         numbers = made.dtype.kind in "iuf"
         if self.takes == "series":
-            words = f"numbers [sample, time, feature={self.features}]"
-            return words, numbers and made.ndim == 3 and made.shape[2] == self.features
+            feature = f"feature={self.features}"
+            words = f"{feature}, time" if self.features_first else f"time, {feature}"
+            has_features = made.ndim == 3 and made.shape[1 if self.features_first else 2] == self.features
+            return f"numbers [sample, {words}]", numbers and has_features
         height, width = self.size or ("any", "any")
         words = f"pictures [sample, channel={self.channels}, height={height}, width={width}]"
         right = made.ndim == 4 and made.shape[1] == self.channels
@@ -171,67 +210,9 @@ class PlainInput:
             _fail(f"at most time={self.longest}", f"time={time}")
 
 
-@dataclass(frozen=True)
-class Layout:
-    """Where the tokens of the input stand in the sequence that the encoder sees.
-
-    Attributes:
-        length: Tokens of the sequence.
-        places: Position of each token of the input.
-        texts: Text of the other positions.
-        kinds: Kind of the other positions.
-    """
-
-    length: int
-    places: tuple[int, ...]
-    texts: dict[int, str]
-    kinds: dict[int, TokenKind]
-
-    def spread(self, values: Array, filler: Any) -> Array:
-        """Return values `[sample, time]` at their places in `[sample, token]`."""
-        wide = np.full((len(values), self.length), filler, dtype=values.dtype)
-        wide[:, list(self.places)] = values[:, : len(self.places)]
-        return wide
-
-    def named(self, values: Array, names: dict[int, Any]) -> Array:
-        """Return `[sample, token]` with these names at the other positions."""
-        for position, name in names.items():
-            values[:, position] = name
-        return values
-
-
 def _repeated(names: list[str], samples: int) -> Array:
     """Return the same names for each sample: [sample, time]."""
     return np.tile(np.array(names, dtype=_TEXT), (samples, 1))
-
-
-def with_cls_at(position: int | None, time: int, *, extra_keys: int = 0) -> Layout:
-    """Return the layout of `time` tokens with [CLS] put in at a position; None: without [CLS].
-
-    Args:
-        position: Where [CLS] comes to stand; negative from the end.
-        time: Tokens of the input.
-        extra_keys: Keys that attention adds behind the tokens.
-
-    Raises:
-        ClsightError: If the sequence has no such position.
-    """
-    texts: dict[int, str] = {}
-    kinds: dict[int, TokenKind] = {}
-    places = list(range(time))
-    if position is not None:
-        index = position if position >= 0 else time + 1 + position
-        if not 0 <= index <= time:
-            step = "Pass another cls_index (--cls-index), or a longer input"
-            raise ClsightError(
-                "cls_index", expected=f"a position from 0 to {time}", got=str(position), next_step=step
-            )
-        places = [*range(index), *range(index + 1, time + 1)]
-        texts[index], kinds[index] = "[CLS]", "cls"
-    length = time + len(texts)
-    for extra in range(length, length + extra_keys):
-        texts[extra], kinds[extra] = "[extra key]", "special"
-    return Layout(length + extra_keys, tuple(places), texts, kinds)
 
 
 def _fail(expected: str, got: str) -> NoReturn:

@@ -7,7 +7,7 @@ import numpy as np
 
 from clsight.errors import ClsightError
 from clsight.loading.optional_libraries import needing
-from clsight.loading.raw_files import existing_file, lines_in, numbers_in, text_in
+from clsight.loading.raw_files import existing_file, is_numbers, lines_in, numbers_in, text_in
 from clsight.preparation import Examples
 
 Array = np.ndarray[Any, Any]
@@ -106,6 +106,30 @@ def read_pictures(raw: Any) -> Examples:
             next_step="Pass pictures of one size, or one at a time",
         )
     return Examples(np.concatenate(pictures))
+
+
+def read_any(raw: Any) -> Examples:
+    """Return raw data as examples by what they are: ids, series or pictures.
+
+    Args:
+        raw: An array with samples first, or [time, feature], or one picture of uint8; the path of one, of a
+            table, or of a picture; token ids as text; or a list of these.
+    """
+    if isinstance(raw, list | tuple) and any(isinstance(one, str | Path | np.ndarray) for one in raw):
+        several = [read_any(one).inputs for one in raw]
+        if len({array.shape[1:] for array in several}) != 1:
+            shapes = ", ".join(sorted({str(list(array.shape[1:])) for array in several}))
+            _refuse("examples", "samples of one shape", shapes, "Pass one at a time")
+        return Examples(np.concatenate(several))
+    file = existing_file(raw) if isinstance(raw, str) else raw if isinstance(raw, Path) else None
+    if file is not None:
+        return read_any(numbers_in(file)) if is_numbers(file) else read_pictures(file)
+    if not isinstance(raw, np.ndarray):
+        return read_ids(raw)
+    if raw.dtype == np.uint8:
+        return read_pictures(raw)
+    is_one = raw.ndim == 1 or (raw.ndim == 2 and raw.dtype.kind == "f")
+    return Examples(raw[None] if is_one else raw)
 
 
 def _read(one: Any) -> Array:

@@ -43,6 +43,11 @@ def existing_file(typed: str) -> Path | None:
         return None
 
 
+def is_numbers(path: Path) -> bool:
+    """Tell by its name whether a file holds numbers rather than a picture."""
+    return path.suffix.lower() not in _PICTURES
+
+
 def text_in(path: Path) -> str:
     """Return the whole of a text file, without the line break at its end.
 

@@ -15,7 +15,7 @@ import torch
 from clsight.errors import CheckpointError
 from clsight.loading.fitting import fit_by_layer, fit_weights
 from clsight.loading.options import Options
-from clsight.loading.plain_input import PlainInput, with_cls_at
+from clsight.loading.plain_input import PlainInput
 from clsight.loading.reconstruction import Plan, Reconstruction, tensor_of
 from clsight.loading.state_dict_groups import Shapes
 from clsight.loading.state_dict_hints import library_step
@@ -27,6 +27,7 @@ from clsight.loading.state_dict_settings import Settings, picture_size, settle
 from clsight.loading.state_dict_words import assumed_words, inferred_words
 from clsight.loading.subject import ClsVector, Subject
 from clsight.loading.tensor_files import read_tensors
+from clsight.loading.token_layout import with_cls_at
 from clsight.preparation import Examples, Prepared
 
 STATE_DICT_OPTIONS = frozenset({"heads", "norm", "activation", "cls_index"})
