@@ -10,11 +10,11 @@ import pytest
 import torch
 
 import clsight
-from clsight.errors import CheckpointError
-from clsight.loading import load, sample_models_dir
+from clsight.errors import CheckpointError, ClsightError
+from clsight.loading import Examples, load, sample_models_dir
 from clsight.models import ClassificationTransformer
 from clsight.saving import save_model
-from own_folders import IMAGES, images, message_of
+from own_folders import IMAGES, SERIES, WORDS, images, message_of
 
 
 @pytest.mark.parametrize(
@@ -103,3 +103,55 @@ def test_sample_models_dir_is_the_packages_in_an_installation(folder, tmp_path, 
         sample_models_dir()
     shutil.copytree(folder, installed / "sample_models" / "small-model")
     assert sample_models_dir() == installed / "sample_models"
+
+
+@pytest.fixture
+def shown(folder, tmp_path):
+    """Return a model of images, one image, and a folder with it in files."""
+    image = images()[0]
+    np.save(tmp_path / "one.npy", image)
+    np.savetxt(tmp_path / "one.csv", image, delimiter=",")
+    np.savetxt(tmp_path / "one.txt", image)
+    return load(folder), image, tmp_path
+
+
+def test_image_is_an_array_or_a_file_of_numbers(shown):
+    subject, image, files = shown
+    own = clsight.capture(subject, Examples(image[None]))
+    for raw in (image, torch.from_numpy(image), files / "one.npy", str(files / "one.csv"), files / "one.txt"):
+        record = clsight.capture(subject, raw)
+        np.testing.assert_allclose(record.attends_to, own.attends_to, atol=1e-6)
+    assert subject.prepare([image, files / "one.npy"]).inputs.shape == (2, 4, 6)
+    assert subject.prepare(images()).inputs.shape == (5, 4, 6)
+
+
+def test_picture_enters_as_brightness_at_the_size_of_the_model(shown):
+    from PIL import Image
+
+    subject, _, files = shown
+    pixels = np.zeros((8, 12, 3), dtype=np.uint8)
+    pixels[:, :6, 1] = 255  # the left half is green
+    Image.fromarray(pixels).save(files / "green.png")
+    read = subject.prepare(files / "green.png").inputs
+    assert read.shape == (1, 4, 6)
+    np.testing.assert_allclose(read[0, :, 0], 0.587, atol=1e-3)
+    np.testing.assert_allclose(read[0, :, -1], 0.0, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("config", "raw", "shape"),
+    [(WORDS, "3 1 4", (1, 3)), (WORDS, ["3 1", "4 1"], (2, 2)), (SERIES, np.zeros((5, 3)), (1, 5, 3))],
+)
+def test_ids_and_series_are_read_as_in_other_formats(tmp_path, config, raw, shape):
+    save_model(ClassificationTransformer(config), tmp_path / "m")
+    assert load(tmp_path / "m").prepare(raw).inputs.shape == shape
+
+
+def test_image_of_another_size_is_refused(shown):
+    subject, image, _ = shown
+    with pytest.raises(ClsightError, match=r"expected numbers \[sample, height=4, width=6\], but got"):
+        subject.prepare(image.T)
+    with pytest.raises(ClsightError, match="expected samples of one shape"):
+        subject.prepare([image, image.T])
+    with pytest.raises(ClsightError, match="No such file"):
+        subject.prepare("absent.npy")

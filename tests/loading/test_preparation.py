@@ -132,7 +132,11 @@ def test_examples_refuse_arrays_that_do_not_fit(arrays, message):
             np.zeros((2, 6, 4)),
             "expected numbers [sample, height=4, width=6], but got float64 [2, 6, 4].",
         ),
-        (IMAGES, np.zeros((4, 6)), "expected numbers [sample, height=4, width=6], but got float64 [4, 6]."),
+        (
+            IMAGES,
+            np.zeros((6, 4)),
+            "expected numbers [sample, height=4, width=6], but got float64 [1, 6, 4].",
+        ),
         (IMAGES, np.full((2, 4, 6), "a"), "but got <U1 [2, 4, 6]."),
         (
             SERIES,

@@ -1,13 +1,19 @@
 """clsight's own model folders, the sample models among them, and models made in memory."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 
 from clsight.checkpoints import CONFIG_FILE, EXAMPLES_FILE, FORMAT, Checkpoint, read_model
 from clsight.errors import CheckpointError, ClsightError
+from clsight.loading.picture_transform import PictureTransform, gray
+from clsight.loading.raw_data import joined, read_ids, read_pictures, read_series
+from clsight.loading.raw_files import is_numbers, numbers_in
 from clsight.loading.subject import ClsVector, Subject, Takes
-from clsight.models import ClassificationTransformer
+from clsight.models import ClassificationTransformer, ModelConfig
 from clsight.preparation import Examples, preparation_for
 from clsight.schema import TokenKind
 
@@ -69,7 +75,39 @@ def as_subject(
         if model.cls_token.in_sequence
         else (_KIND[config.embedding],),
         cls_vector=ClsVector(vector) if isinstance(vector, torch.Tensor) else None,
+        reading=_reading(config),
     )
+
+
+def _reading(config: ModelConfig) -> Callable[[Any], Examples]:
+    """Return what turns arrays, files and text into examples of such a model."""
+    if config.embedding == "token":
+        return read_ids
+    if config.embedding == "patch":
+        assert config.image_size is not None
+        height, width = config.image_size
+        squeezed = PictureTransform(
+            resize=(height, width), size=(height, width), fit="squash", mean=(0, 0, 0), std=(1, 1, 1)
+        )
+        return lambda raw: _images(raw, squeezed)
+    return read_series
+
+
+def _images(raw: Any, transform: PictureTransform) -> Examples:
+    """Return images as numbers [sample, height, width]; files of pictures as brightness from 0 to 1.
+
+    Args:
+        raw: An array [height, width] or [sample, height, width]; the path of one as `.npy`, `.csv` or `.txt`;
+            the path of a picture, which is scaled to the model's size; or a list of these.
+        transform: To the model's size.
+    """
+    if isinstance(raw, list | tuple):
+        return joined([_images(one, transform) for one in raw])
+    if isinstance(raw, str | Path):
+        if not is_numbers(Path(raw)):
+            return Examples(gray(transform(read_pictures(raw).inputs)))
+        raw = numbers_in(Path(raw))
+    return Examples(raw[None] if isinstance(raw, np.ndarray) and raw.ndim == 2 else raw)
 
 
 def sample_models_dir() -> Path:

@@ -14,6 +14,8 @@ Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos", "box", "ham
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
+_GRAY = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # of red, green, blue, as Pillow weighs them
+
 
 @dataclass(frozen=True, kw_only=True)
 class PictureTransform:
@@ -80,6 +82,12 @@ class PictureTransform:
         choose = min if self.fit == "shortest" else max
         ratio = choose(height / self.resize[0], width / self.resize[1])
         return max(1, round(height / ratio)), max(1, round(width / ratio))
+
+
+def gray(pixels: Array) -> Array:
+    """Return the brightness of pictures: [sample, color=3, height, width] -> [sample, height, width]."""
+    brightness: Array = np.einsum("schw,c->shw", pixels, _GRAY)
+    return brightness
 
 
 def _start(length: int, wanted: int) -> int:

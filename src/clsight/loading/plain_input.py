@@ -13,7 +13,7 @@ from torch import Tensor
 from clsight.errors import ClsightError
 from clsight.loading import default_examples, raw_data
 from clsight.loading.further_arguments import Argument, all_real
-from clsight.loading.picture_transform import PictureTransform
+from clsight.loading.picture_transform import PictureTransform, gray
 from clsight.loading.subject import Takes
 from clsight.loading.token_layout import Layout
 from clsight.preparation import Array, Examples, Prepared
@@ -21,7 +21,6 @@ from clsight.schema import TokenKind
 
 _TEXT: Final = np.dtypes.StringDType()
 _KIND: Final[dict[Takes, TokenKind]] = {"series": "step", "token_ids": "word", "image": "patch"}
-_GRAY: Final = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # of red, green, blue, as Pillow weighs them
 _SAMPLES, _TIME, _SIDE = 4, 12, 8
 
 
@@ -185,7 +184,7 @@ class PlainInput:
         plain = PictureTransform(resize=size, size=size, fit="squash", mean=(0, 0, 0), std=(1, 1, 1))
         pixels = plain(inputs)
         if self.channels == 1:
-            pixels = np.einsum("schw,c->shw", pixels, _GRAY)[:, None]
+            pixels = gray(pixels)[:, None]
         return pixels
 
     def _fits(self, made: Array) -> tuple[str, bool]:

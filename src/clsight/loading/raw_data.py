@@ -116,11 +116,7 @@ def read_any(raw: Any) -> Examples:
             table, or of a picture; token ids as text; or a list of these.
     """
     if isinstance(raw, list | tuple) and any(isinstance(one, str | Path | np.ndarray) for one in raw):
-        several = [read_any(one).inputs for one in raw]
-        if len({array.shape[1:] for array in several}) != 1:
-            shapes = ", ".join(sorted({str(list(array.shape[1:])) for array in several}))
-            _refuse("examples", "samples of one shape", shapes, "Pass one at a time")
-        return Examples(np.concatenate(several))
+        return joined([read_any(one) for one in raw])
     file = existing_file(raw) if isinstance(raw, str) else raw if isinstance(raw, Path) else None
     if file is not None:
         return read_any(numbers_in(file)) if is_numbers(file) else read_pictures(file)
@@ -130,6 +126,15 @@ def read_any(raw: Any) -> Examples:
         return read_pictures(raw)
     is_one = raw.ndim == 1 or (raw.ndim == 2 and raw.dtype.kind == "f")
     return Examples(raw[None] if is_one else raw)
+
+
+def joined(several: list[Examples]) -> Examples:
+    """Return examples of one shape as one; their inputs alone."""
+    arrays = [examples.inputs for examples in several]
+    if len({array.shape[1:] for array in arrays}) != 1:
+        shapes = ", ".join(sorted({str(list(array.shape[1:])) for array in arrays}))
+        _refuse("examples", "samples of one shape", shapes or "none", "Pass one at a time")
+    return Examples(np.concatenate(arrays))
 
 
 def _read(one: Any) -> Array:
