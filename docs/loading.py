@@ -47,10 +47,11 @@ head, and puts a forward pass around them. What shapes do not tell, you state, o
 | position of [CLS] | `--cls-index -1` | in front |
 | whether the positions count [CLS] | patches: a square number decides | assumed to |
 
-`provenance["inferred"]` and `provenance["assumed"]` say which is which, `clsight capture` prints both, the
-app shows them above the map, and tensors that were not used are listed. Such a map is labeled
-"reconstructed forward": exact for the forward pass that was put together, and only as true as what was
-assumed. A CLS that your code draws or computes leaves no trace in the file, and whether it enters the
+`provenance["inferred"]` and `provenance["assumed"]` say which is which. One sentence tells both and names
+the tensors that were not used, but for an optimizer's: `clsight capture` prints it, the record keeps it,
+`clsight show` and the app's Inspect page tell it with the map. Such a map is labeled "reconstructed
+forward": exact for the forward pass that was put together, and only as true as what was assumed. A CLS
+that your code draws or computes leaves no trace in the file, and whether it enters the
 encoder at all only the class can show. So, where the class is at hand, pass it:
 
 ```bash

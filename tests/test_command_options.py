@@ -70,11 +70,27 @@ def test_capture_of_a_state_dict_says_what_it_assumed(here: Path) -> None:
     printed, record = captured("Series.pt", "--heads", HEADS, "--norm", "pre", "--activation", "gelu")
     [saved, told] = printed.splitlines()
     assert saved.startswith("Saved out.zarr.zip: Series, 4 examples, 2 layers, 4 heads, 10 tokens")
-    assert told.startswith("Reconstructed forward. Inferred: 2 layers (`encoder.layers`), width 24,")
+    assert told.startswith("Note: Reconstructed forward. Inferred: 2 layers (`encoder.layers`), width 24,")
     expected = clsight.load("Series.pt", heads=HEADS, norm="pre", activation="gelu")
     np.testing.assert_array_equal(
         record["attends_to"], clsight.capture(expected, expected.examples)["attends_to"]
     )
+
+
+def test_capture_and_show_tell_which_weights_did_not_load(here: Path) -> None:
+    weights = torch.load("Series.pt", weights_only=True)
+    less = {
+        name: tensor for name, tensor in weights.items() if not name.startswith("encoder.layers.1.linear")
+    }
+    torch.save({**less, "other.weight": torch.ones(2)}, "less.pt")
+    printed, record = captured("less.pt", "--model", "mine:make")
+    told = [
+        "Note: 2 weights were not in the file and keep their start: `encoder.layers.1` (2)",
+        "Note: 1 weight of the file found no place: `other` (1)",
+    ]
+    assert printed.splitlines()[1:] == told
+    assert run("show", "out.zarr.zip").stdout.splitlines()[-2:] == told
+    assert [f"Note: {note}" for note in record.attrs["notes"]] == told
 
 
 def test_capture_without_heads_is_a_sentence(here: Path) -> None:

@@ -120,7 +120,7 @@ def capture(
     """
     import clsight
     from clsight.records.storing import check_target
-    from clsight.summary import counts
+    from clsight.summary import counts, note_lines
 
     check_target(out)  # before the work rather than after it
     if raw and examples is not None:
@@ -131,10 +131,8 @@ def capture(
     record = clsight.capture(subject, shown)
     clsight.save_record(record, out)
     click.echo(f"Saved {out}: {subject.name}, {counts(record)}, {out.stat().st_size / 1e3:.0f} kB.")
-    if subject.provenance.get("forward") == "reconstructed":
-        from clsight.loading.state_dict_words import reconstruction_sentence
-
-        click.echo(reconstruction_sentence(subject.provenance))
+    for line in note_lines(record):
+        click.echo(line)
 
 
 @main.command()

@@ -36,8 +36,13 @@ def summary_lines(record: xr.Dataset) -> Iterator[str]:
         yield from _head(title, member)
         yield from ("", "Mean over examples and heads:")
         yield from _aligned(_table(member))
-        for note in member.attrs.get("notes", []):
-            yield f"Note: {_printable(note)}"
+        yield from note_lines(member)
+
+
+def note_lines(record: xr.Dataset) -> Iterator[str]:
+    """Yield a line for each sentence that a reader of the record should know."""
+    for note in record.attrs.get("notes", []):
+        yield f"Note: {_printable(note)}"
 
 
 def counts(record: xr.Dataset) -> str:

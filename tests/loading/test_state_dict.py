@@ -9,7 +9,7 @@ import clsight
 from clsight.errors import CheckpointError
 from clsight.loading import load
 from clsight.loading.fitting import names_in
-from clsight.loading.state_dict_words import reconstruction_sentence
+from clsight.loading.provenance_words import reconstruction_sentence
 from doctor.forum_classifier import ClassificationTransformer
 from encoder_builders import randomize
 from user_modules import (
@@ -154,7 +154,7 @@ def test_sentence_names_what_is_inferred_and_assumed(tmp_path):
 def test_record_says_that_the_forward_is_reconstructed(tmp_path):
     subject = load(saved(Series(), tmp_path / "m.pt"), heads=HEADS)
     [note] = clsight.capture(subject, subject.examples).attrs["notes"]
-    assert note.startswith("Reconstructed forward: the file holds weights alone")
+    assert note == reconstruction_sentence(subject.provenance)
 
 
 def test_models_with_a_known_forward_have_no_such_sentence():
@@ -197,6 +197,16 @@ def test_tensors_that_are_not_used_are_listed(tmp_path):
         "not used: `encoder_layer` (the layer that the encoder's layers were copied from), "
         "`segment_embedding.weight`."
     )
+
+
+def test_tensors_beside_the_weights_are_listed_by_what_holds_them(tmp_path):
+    path = tmp_path / "m.pt"
+    weights = randomize(FixedForum()).state_dict()
+    beside = {"ema": {"shadow": torch.ones(2), "decay": torch.ones(1)}, "loss": torch.tensor(0.3), "epoch": 3}
+    optimizer = {"state": {0: {"exp_avg": torch.ones(2)}}, "param_groups": []}
+    torch.save({"model_state_dict": weights, **beside, "optimizer": optimizer}, path)
+    sentence = reconstruction_sentence(load(path, heads=HEADS).provenance)
+    assert sentence.endswith("not used: `ema` (2), `loss`.")
 
 
 def test_head_of_several_maps_gives_no_answer(tmp_path):

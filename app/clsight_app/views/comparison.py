@@ -90,7 +90,7 @@ def notes(stacked: xr.Dataset) -> list[str]:
     members = stacked.attrs.get("members", {})
     strategies = {member.get("strategy") for member in members.values()} | {stacked.attrs.get("strategy")}
     redrawn = [REDRAWN] if "random_per_forward" in strategies else []
-    return [*redrawn, *stacked.attrs.get("notes", [])]
+    return [*redrawn, *(f"{note.rstrip('.')}." for note in stacked.attrs.get("notes", []))]
 
 
 def _listed(shares: Mapping[str, float], of_what: str) -> str:

@@ -22,10 +22,6 @@ from clsight.hooks.watching import original_of
 if TYPE_CHECKING:
     from clsight.loading import Prepared, Subject
 
-_RECONSTRUCTED = (
-    "Reconstructed forward: the file holds weights alone, and what is computed with them is assumed"
-)
-
 
 @dataclass(frozen=True)
 class ModelCall:
@@ -141,12 +137,8 @@ def _with_knowledge(call: ModelCall, subject: "Subject", prepared: "Prepared") -
             "checkpoint_sha256": subject.provenance.get("sha256", ""),
         },
         classes=tuple(subject.classes),
-        notes=(*_of_subject(subject), *prepared.notes),
+        notes=(*subject.notes, *prepared.notes),
     )
-
-
-def _of_subject(subject: "Subject") -> tuple[str, ...]:
-    return (_RECONSTRUCTED,) if subject.provenance.get("forward") == "reconstructed" else ()
 
 
 def _position(subject: "Subject", prepared: "Prepared") -> ClsIndex:

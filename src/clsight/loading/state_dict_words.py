@@ -1,48 +1,11 @@
 """What was inferred of a state dict, and what assumed, in words: nobody should take a guess for a fact."""
 
-from collections.abc import Iterable, Mapping
 from math import prod
-from typing import Any
 
-from clsight.loading.fitting import names_in
 from clsight.loading.plain_input import PlainInput
 from clsight.loading.reconstruction import Plan
 from clsight.loading.state_dict_groups import Shapes
 from clsight.loading.state_dict_settings import Settings
-
-_SHOWN = 4
-
-
-def reconstruction_sentence(provenance: Mapping[str, Any]) -> str:
-    """Return what a reconstructed forward pass rests on, in one sentence; "" if none was reconstructed.
-
-    Args:
-        provenance: Of a `Subject`.
-
-    Example:
-        >>> told = {"layers": "2 layers", "width": "width 8"}
-        >>> reconstruction_sentence({"forward": "reconstructed", "inferred": told, "assumed": {"": "relu"}})
-        'Reconstructed forward. Inferred: 2 layers, width 8; assumed: relu.'
-    """
-    if provenance.get("forward") != "reconstructed":
-        return ""
-    parts = [f"Inferred: {', '.join(provenance['inferred'].values())}"]
-    if provenance.get("assumed"):
-        parts.append(f"assumed: {', '.join(provenance['assumed'].values())}")
-    aside = provenance.get("set_aside", {})
-    unused = [f"`{module}` ({why})" for module, why in aside.items()]
-    weights = provenance.get("prefix", "")  # an optimizer's tensors, say, lie elsewhere in the file
-    names = [name for name in names_in(provenance.get("unexpected", {})) if name.startswith(weights)]
-    unused += [f"`{name}`" for name in names if not _is_below(name, aside)]
-    if unused:
-        more = f" and {len(unused) - _SHOWN} more" if len(unused) > _SHOWN else ""
-        parts.append(f"not used: {', '.join(unused[:_SHOWN])}{more}")
-    return f"Reconstructed forward. {'; '.join(parts)}."
-
-
-def _is_below(name: str, modules: Iterable[str]) -> bool:
-    """Tell whether a tensor of the file, whatever wraps its name, belongs to one of the modules."""
-    return any(f".{module}." in f".{name}" for module in modules)
 
 
 def inferred_words(plan: Plan, taken: PlainInput, settings: Settings, shapes: Shapes) -> dict[str, str]:

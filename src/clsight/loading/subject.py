@@ -7,6 +7,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from clsight.loading.provenance_words import loading_notes
 from clsight.models import ClassificationTransformer
 from clsight.preparation import Examples, Prepared
 from clsight.schema import TokenKind
@@ -71,6 +72,11 @@ class Subject:
     cls_vector: ClsVector | None = None
     within: str | None = None
     reading: Callable[[Any], Examples] = Examples
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences that a reader of its maps should know: weights that did not load, what was assumed."""
+        return loading_notes(self.provenance)
 
     def prepare(self, raw: Any) -> Prepared:
         """Turn raw examples into module inputs and a token map.

@@ -71,6 +71,7 @@ def test_answers_tell_prediction_probability_and_reference(made, stacked):
 def test_notes_say_that_cls_is_redrawn(made):
     plain = made["zeros"].record
     assert notes(plain) == ["Made by hand."]
+    assert notes(plain.assign_attrs(notes=["no dot", "a dot."])) == ["no dot.", "a dot."]
     redrawn = plain.assign_attrs(strategy="random_per_forward")
     assert notes(redrawn)[0] == REDRAWN
     assert notes(stack({"a": plain, "b": redrawn}))[0] == REDRAWN
