@@ -30,6 +30,9 @@ no file: `clsight.capture(module, inputs)`, or, for the app and the doctor, `cls
 reads: text, or the path of a `.txt` file, whose whole text is one sample; the path of a picture; the path
 of numbers as `.npy`, `.csv` or `.txt`, a row for each time step; token ids as text, or a file with a line
 of them for each sample. What names a file that exists is that file; what only ends like one is refused.
+Where a model returns no score for each class, its records have no answer: folders of transformers,
+sentence-transformers, timm and open_clip say so themselves; of your own class you say it with
+`--no-classifies`, in Python `classifies=False`.
 
 ## Weights without their class
 

@@ -62,8 +62,8 @@ def captured(*arguments: object) -> tuple[str, xr.Dataset]:
 @pytest.mark.parametrize("command", ["app", "capture", "doctor"])
 def test_every_command_that_loads_takes_the_options(command: str) -> None:
     text = run(command, "--help").stdout
-    names = ("--architecture", "--heads", "--norm", "--activation", "--cls-index", "--model")
-    assert [name for name in names if f"  {name} " not in text] == []
+    names = ("--architecture", "--heads", "--norm", "--activation", "--cls-index", "--classifies", "--model")
+    assert [name for name in names if f"  {name}" not in text] == []
 
 
 def test_capture_of_a_state_dict_says_what_it_assumed(here: Path) -> None:
@@ -91,6 +91,13 @@ def test_capture_and_show_tell_which_weights_did_not_load(here: Path) -> None:
     assert printed.splitlines()[1:] == told
     assert run("show", "out.zarr.zip").stdout.splitlines()[-2:] == told
     assert [f"Note: {note}" for note in record.attrs["notes"]] == told
+
+
+def test_capture_takes_no_answer_from_a_model_that_gives_none(here: Path) -> None:
+    _, record = captured("Series.pt", "--model", "mine:make", "--no-classifies")
+    assert "logits" not in record
+    _, made = captured("--model", "mine:make", "--no-classifies")
+    assert "logits" not in made
 
 
 def test_capture_without_heads_is_a_sentence(here: Path) -> None:

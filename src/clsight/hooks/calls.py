@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,9 @@ from clsight.hooks.operations import AttentionCall, unfold_mask
 
 _MINUS_INFINITY = -9e3  # a model that adds −10,000 to scores may bring them a little above it
 
+_NO_LOGITS = "the model does not classify: what it returns is no score for each class"
+
+LogitsOf = Callable[[Any], Tensor] | Literal[False] | None
 Inputs = Tensor | Sequence[Any] | Mapping[str, Any]
 
 
@@ -242,21 +245,22 @@ def find_logits(output: Any, samples: int) -> tuple[Tensor | None, str]:
     )
 
 
-def logits_of(
-    output: Any, samples: int, function: Callable[[Any], Tensor] | None
-) -> tuple[Tensor | None, str]:
+def logits_of(output: Any, samples: int, function: LogitsOf) -> tuple[Tensor | None, str]:
     """Return the logits `[sample, class]` in a module's output and no reason, or None and why.
 
     Args:
         output: What the module returned.
         samples: Size of the batch.
-        function: From the output to its logits; None to find them by the rule of `find_logits`.
+        function: From the output to its logits; None to find them by the rule of `find_logits`; False where
+            there are none, whatever its shape.
 
     Raises:
         CaptureError: If the function fails, or gives something else.
     """
     if function is None:
         return find_logits(output, samples)
+    if function is False:
+        return None, _NO_LOGITS
     try:
         logits = function(output)
     except Exception as error:

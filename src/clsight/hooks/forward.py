@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from clsight.errors import CaptureError
 from clsight.hooks.assembly import ForwardPass, Layer
-from clsight.hooks.calls import attended_keys, fit_token_mask, logits_of, resolve_cls_index
+from clsight.hooks.calls import LogitsOf, attended_keys, fit_token_mask, logits_of, resolve_cls_index
 from clsight.hooks.cls_view import view_cls
 from clsight.hooks.extras import Finished, make_extras
 from clsight.hooks.gradient import Target, tap
@@ -47,7 +47,7 @@ class Settings:
         token_mask: `[sample, token]`, True = real token, or None to find it.
         within: Name of the submodule to look at, or None for all.
         keep: Names from `clsight.hooks.keeping.KEEP`.
-        output: From the module's output to its logits, or None for the stated rule.
+        output: From the module's output to its logits; None for the stated rule, False where it has none.
         target: What `keep="gradient"` differentiates; None: the logit of the predicted class.
     """
 
@@ -55,7 +55,7 @@ class Settings:
     token_mask: Tensor | None = None
     within: str | None = None
     keep: frozenset[str] = frozenset(["vectors"])
-    output: Callable[[Any], Tensor] | None = None
+    output: LogitsOf = None
     target: Target | None = None
 
 

@@ -14,7 +14,7 @@ from torch import nn
 
 from clsight.errors import CaptureError, ClsightError
 from clsight.hooks.assembly import TokenMap
-from clsight.hooks.calls import call_module, check_inputs
+from clsight.hooks.calls import LogitsOf, call_module, check_inputs
 from clsight.hooks.forward import ClsIndex
 from clsight.hooks.layers import where_raised
 from clsight.hooks.watching import original_of
@@ -37,6 +37,7 @@ class ModelCall:
         attributes: What a record says of the model.
         classes: A name per class; empty if unknown.
         notes: What a reader should know of the model.
+        output: False where what the module returns is known to be no logits; else None.
     """
 
     module: nn.Module
@@ -48,6 +49,7 @@ class ModelCall:
     attributes: Mapping[str, Any] = field(default_factory=dict)
     classes: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    output: LogitsOf = None
 
     @property
     def recording(self) -> dict[str, Any]:
@@ -138,6 +140,7 @@ def _with_knowledge(call: ModelCall, subject: "Subject", prepared: "Prepared") -
         },
         classes=tuple(subject.classes),
         notes=(*subject.notes, *prepared.notes),
+        output=False if subject.classifies is False else None,
     )
 
 

@@ -1,6 +1,6 @@
 """Record what CLS sees while a module runs, around any code: `clsight.Recorder`."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Self
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from clsight.errors import CaptureError
 from clsight.hooks.assembly import Arrays, TokenMap, assemble
-from clsight.hooks.calls import batch_sizes, stated_token_mask
+from clsight.hooks.calls import LogitsOf, batch_sizes, stated_token_mask
 from clsight.hooks.forward import ClsIndex, Forward, Settings
 from clsight.hooks.gradient import Target
 from clsight.hooks.keeping import parse_keep
@@ -45,7 +45,7 @@ class Recorder:
         keep: What else to keep, names from `clsight.hooks.KEEP`, or () for the weights alone; with "gradient"
             gradients must be on.
         output: From the module's output to its logits; by default `.logits`, else the output's single
-            `[sample, class]` tensor.
+            `[sample, class]` tensor; False where the model does not classify.
         target: What "gradient" differentiates: a class, one per sample, or a function from the module's
             output to `[sample]`; by default the logit of the predicted class.
         tokens: What each token is, if known; by default tokens are numbered.
@@ -72,7 +72,7 @@ class Recorder:
         token_mask: TokenMask | None = None,
         within: str | None = None,
         keep: str | Iterable[str] = "vectors",
-        output: Callable[[Any], Tensor] | None = None,
+        output: LogitsOf = None,
         target: Target | None = None,
         tokens: TokenMap | None = None,
         attributes: Mapping[str, Any] | None = None,

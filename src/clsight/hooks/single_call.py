@@ -1,14 +1,14 @@
 """Record what CLS sees in one call of a module or a loaded model: `clsight.capture`."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 import xarray as xr
-from torch import Tensor, nn
+from torch import nn
 
-from clsight.hooks.calls import Inputs
+from clsight.hooks.calls import Inputs, LogitsOf
 from clsight.hooks.forward import ClsIndex
 from clsight.hooks.gradient import Target
 from clsight.hooks.model_call import mode_of, model_call
@@ -26,7 +26,7 @@ def capture(
     token_mask: TokenMask | None = None,
     within: str | None = None,
     keep: str | Iterable[str] = "vectors",
-    output: Callable[[Any], Tensor] | None = None,
+    output: LogitsOf = None,
     target: Target | None = None,
     eval_mode: bool = True,
 ) -> xr.Dataset:
@@ -44,7 +44,8 @@ def capture(
         token_mask: `[sample, token]`, True = real token; by default found as `clsight.Recorder` does.
         within: Name of the submodule to look at, where a module runs several towers.
         keep: What else to keep, names from `clsight.hooks.KEEP`; () for the weights alone, a little faster.
-        output: From the module's output to its logits; by default found as `clsight.Recorder` does.
+        output: From the module's output to its logits; by default found as `clsight.Recorder` does; False
+            where the model does not classify, as a subject may say itself.
         target: What `keep="gradient"` differentiates; by default the logit of the predicted class.
         eval_mode: Run in eval mode and restore each submodule's mode afterwards; False runs it as it is.
 
@@ -63,7 +64,8 @@ def capture(
         True
     """
     call = model_call(module_or_subject, inputs, cls_index=cls_index, token_mask=token_mask, within=within)
-    recorder = Recorder(call.module, keep=keep, output=output, target=target, **call.recording)
+    logits = call.output if output is None else output
+    recorder = Recorder(call.module, keep=keep, output=logits, target=target, **call.recording)
     gradients = torch.set_grad_enabled(recorder.needs_gradients)
     with recorder, mode_of(recorder.module, eval_mode=eval_mode), gradients:  # the recorder holds the lock
         call.run()

@@ -102,6 +102,7 @@ def huggingface_subject(
         token_kinds=tuple(dict.fromkeys(side.preparation(side.examples[:1]).token_kind[0].tolist())),
         cls_vector=side.cls_vector,
         reading=side.reading,
+        classifies=_is_classifier(choice),
     )
 
 
@@ -143,9 +144,13 @@ def _without_pooler(choice: Choice, tensors: dict[str, Any]) -> dict[str, Any]:
     return {} if has or "add_pooling_layer" not in takes else {"add_pooling_layer": False}
 
 
+def _is_classifier(choice: Choice) -> bool:
+    return "Classification" in choice.model_class.__name__
+
+
 def _classes(choice: Choice) -> tuple[str, ...]:
     """Return a name per class of a classifier."""
-    if "Classification" not in choice.model_class.__name__:
+    if not _is_classifier(choice):
         return ()
     names = choice.config.id2label or {}
     return tuple(str(names[number]) for number in sorted(names))

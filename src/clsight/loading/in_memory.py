@@ -31,6 +31,7 @@ def subject_of(
     cls_index: int = 0,
     examples: Examples | None = None,
     classes: Sequence[str] = (),
+    classifies: bool | None = None,
 ) -> Subject:
     """Return a module in memory, such as one just trained, as a subject; it is put in eval mode.
 
@@ -43,6 +44,7 @@ def subject_of(
         cls_index: Position of [CLS] in the sequence that the encoder sees; negative from the end.
         examples: Examples to show it on; by default a few made-up ones.
         classes: A name per class.
+        classifies: Whether the module returns a score for each class; by default told by its output's shape.
 
     Returns:
         The subject. Where nothing tried runs, it has no examples, and `provenance["examples"]` says so.
@@ -73,6 +75,7 @@ def subject_of(
         token_kinds=kinds,
         cls_vector=_cls_vector(module),
         reading=preparation.read,
+        classifies=classifies,
     )
 
 

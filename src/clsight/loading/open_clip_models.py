@@ -97,6 +97,7 @@ def _read(path: Path, settings: OpenClipSettings, options: Options, form: str) -
         cls_index=read_off if options.cls_index is None else options.cls_index,
         cls_vector=ClsVector(visual.class_embedding),
         classes=(),
+        classifies=False,
         provenance=provenance,
         within="visual",
         preparation=_by_name(picture_preparation(module, transform, tokens)),

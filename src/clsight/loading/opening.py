@@ -71,6 +71,9 @@ FORMATS: tuple[Format, ...] = (
 )
 """Asked in order; the first that recognizes a path reads it."""
 
+_OF_ALL = frozenset({"classifies"})
+"""Options that every format takes."""
+
 
 def load(
     path: str | Path,
@@ -80,6 +83,7 @@ def load(
     norm: Norm | None = None,
     activation: Activation | None = None,
     cls_index: int | None = None,
+    classifies: bool | None = None,
     factory: Callable[[], nn.Module] | nn.Module | None = None,
 ) -> Subject:
     """Load a model from a file or folder on this machine; no code from the files runs.
@@ -91,6 +95,8 @@ def load(
         norm: `pre` or `post`, likewise.
         activation: `relu` or `gelu`, likewise.
         cls_index: Position of [CLS] in the sequence that the encoder sees; by default what the format says.
+        classifies: Whether what the model returns is a score for each class; by default what the format says,
+            and for your own class what the shape of its output tells.
         factory: What makes the module that the weights belong to, or a module like it, which is copied.
 
     Returns:
@@ -112,12 +118,16 @@ def load(
         norm=norm,
         activation=activation,
         cls_index=cls_index,
+        classifies=classifies,
         factory=factory,
     )
     where = as_path(path)
     chosen = next(form for form in FORMATS if form.recognizes(where, options))
     _check_options(where, chosen, options)
-    return chosen.read(where, options)
+    subject = chosen.read(where, options)
+    if classifies is not None:
+        subject.classifies = classifies
+    return subject
 
 
 def _check_options(path: Path, chosen: Format, options: Options) -> None:
@@ -125,7 +135,7 @@ def _check_options(path: Path, chosen: Format, options: Options) -> None:
     if not (path.is_file() or (path / "config.json").is_file()):
         return
     for name, value in options.stated().items():
-        if name in chosen.options:
+        if name in chosen.options or name in _OF_ALL:
             continue
         if name == "architecture" and path.is_file() and options.factory is None:
             expected, step = (

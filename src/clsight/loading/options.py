@@ -23,6 +23,7 @@ class Options:
         norm: Whether the norm comes before (`pre`) or after each part of a layer, for a bare state dict.
         activation: Of the feed-forward part, for a bare state dict.
         cls_index: Position of [CLS] in the sequence that the encoder sees.
+        classifies: Whether what the model returns is a score for each class; any model takes it.
         factory: What makes the user's own module: called without arguments, or the module itself.
 
     Raises:
@@ -34,6 +35,7 @@ class Options:
     norm: Norm | None = None
     activation: Activation | None = None
     cls_index: int | None = None
+    classifies: bool | None = None
     factory: Callable[[], nn.Module] | nn.Module | None = None
 
     def __post_init__(self) -> None:
@@ -45,6 +47,11 @@ class Options:
             if number is not None and (isinstance(number, bool) or not isinstance(number, int)):
                 step = "Pass an int, or leave it out"
                 raise CheckpointError(name, expected="a whole number", got=repr(number), next_step=step)
+        if self.classifies is not None and not isinstance(self.classifies, bool):
+            step = "Pass True or False, or leave it out"
+            raise CheckpointError(
+                "classifies", expected="True or False", got=repr(self.classifies), next_step=step
+            )
 
     def stated(self) -> dict[str, Any]:
         """Return what was stated, by name."""

@@ -76,6 +76,7 @@ def as_subject(
         else (_KIND[config.embedding],),
         cls_vector=ClsVector(vector) if isinstance(vector, torch.Tensor) else None,
         reading=_reading(config),
+        classifies=True,
     )
 
 

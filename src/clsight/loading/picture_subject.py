@@ -63,6 +63,7 @@ def picture_subject(
     cls_index: int | None,
     cls_vector: ClsVector | None,
     classes: tuple[str, ...],
+    classifies: bool,
     provenance: dict[str, Any],
     within: str | None = None,
     preparation: Callable[[Examples], Prepared] | None = None,
@@ -83,6 +84,7 @@ def picture_subject(
         cls_vector=cls_vector,
         within=within,
         reading=read_pictures,
+        classifies=classifies,
     )
 
 

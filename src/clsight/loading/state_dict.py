@@ -205,6 +205,7 @@ def _subject(module: Reconstruction, plan: Plan, taken: PlainInput, *, name: str
         token_kinds=(taken.kind,) if cls is None else ("cls", taken.kind),
         cls_vector=None if cls is None else ClsVector(tensor_of(module, cls)),
         reading=taken.read,
+        classifies=plan.parts.head is not None,
     )
 
 

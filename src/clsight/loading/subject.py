@@ -56,6 +56,7 @@ class Subject:
         cls_vector: Where the vector of [CLS] lives; None where there is none or it is not known.
         within: Name of the submodule whose attention is meant, where the module has several; else None.
         reading: Turns raw data (paths, strings, arrays) into examples.
+        classifies: Whether the module returns a score for each class; None if unknown: its shape tells then.
     """
 
     module: nn.Module
@@ -72,6 +73,7 @@ class Subject:
     cls_vector: ClsVector | None = None
     within: str | None = None
     reading: Callable[[Any], Examples] = Examples
+    classifies: bool | None = None
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -91,6 +91,7 @@ def _read(path: Path, settings: TimmSettings, options: Options, *, format_name: 
         cls_index=read_off if options.cls_index is None else options.cls_index,
         cls_vector=ClsVector(module.cls_token) if has_cls else None,  # type: ignore[arg-type]
         classes=settings.labels if len(settings.labels) == classes else tuple(map(str, range(classes))),
+        classifies=classes > 0,
         provenance=provenance,
     )
 

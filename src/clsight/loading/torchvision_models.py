@@ -67,6 +67,7 @@ def read_torchvision(path: Path, options: Options) -> Subject:
         cls_index=0 if options.cls_index is None else options.cls_index,
         cls_vector=ClsVector(module.class_token),
         classes=tuple(str(number) for number in range(sizes.classes)),
+        classifies=True,
         provenance=_provenance(path, options, file, sizes, fit),
     )
 
