@@ -59,6 +59,9 @@ def outcome(row: Row, folder: Path) -> tuple[bool, str]:
     except ClsightError as error:
         return False, str(error).replace(f"{folder}{os.sep}", "").replace(str(folder), ".")
     assert float(record["attention_error"].max()) < 1e-5
+    told = {"path", "format", "sha256", "clsight", "torch", "missing", "unexpected"}
+    assert told <= subject.provenance.keys(), told - subject.provenance.keys()
+    assert all(isinstance(subject.provenance[name], dict) for name in ("missing", "unexpected"))
     kinds = ", ".join(subject.token_kinds)
     sizes = record.sizes
     told = f"{sizes['layer']} layers, {sizes['head']} heads; tokens: {kinds}"

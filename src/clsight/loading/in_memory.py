@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from clsight import __version__
 from clsight.errors import ClsightError
 from clsight.loading.first_attention import FORWARD_ERRORS, look
 from clsight.loading.first_layer import find_input, inputs_like
@@ -69,7 +70,12 @@ def subject_of(
         seed=None,
         classes=tuple(classes),
         examples=examples,
-        provenance={"format": "in memory", "torch": torch.__version__, "examples": label},
+        provenance={
+            "format": "in memory",
+            "torch": torch.__version__,
+            "clsight": __version__,
+            "examples": label,
+        },
         preparation=preparation,
         takes=_takes(taken, kinds),
         token_kinds=kinds,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from torch import nn
 
+from clsight import __version__
 from clsight.checkpoints import as_path
 from clsight.errors import CheckpointError, did_you_mean
 from clsight.loading.huggingface import (
@@ -125,6 +126,7 @@ def load(
     chosen = next(form for form in FORMATS if form.recognizes(where, options))
     _check_options(where, chosen, options)
     subject = chosen.read(where, options)
+    subject.provenance["clsight"] = __version__
     if classifies is not None:
         subject.classifies = classifies
     return subject

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from clsight import __version__
 from clsight.checkpoints import CONFIG_FILE, EXAMPLES_FILE, FORMAT, Checkpoint, read_model
 from clsight.errors import CheckpointError, ClsightError
 from clsight.loading.picture_transform import PictureTransform, gray
@@ -40,6 +41,8 @@ def read_own_folder(folder: Path) -> Subject:
         "sha256": checkpoint.sha256,
         "saved_with": str(checkpoint.settings.get("clsight_version", "")),
         "torch": torch.__version__,
+        "missing": {},
+        "unexpected": {},
     }
     return subject
 
@@ -68,7 +71,7 @@ def as_subject(
         seed=config.seed,
         classes=classes if classes is not None else tuple(str(number) for number in range(config.classes)),
         examples=examples,
-        provenance={"format": "in memory", "torch": torch.__version__},
+        provenance={"format": "in memory", "torch": torch.__version__, "clsight": __version__},
         preparation=preparation_for(model),
         takes=_TAKES[config.embedding],
         token_kinds=("cls", _KIND[config.embedding])

@@ -48,8 +48,9 @@ class Subject:
         seed: Seed of the model's weights; None if unknown.
         classes: A name per class; empty if unknown.
         examples: Examples to show the model on; None without. `provenance["examples"]` says where from.
-        provenance: Plain values that say where it is from: path, format, sha256, versions, `missing` and
-            `unexpected` names of weights by layer, what was inferred and assumed.
+        provenance: Plain values that say where it is from: path, format, sha256, versions of clsight, torch
+            and the library behind the format, `missing` and `unexpected` names of weights by layer, what was
+            inferred and assumed.
         preparation: Turns examples into what the module takes.
         takes: What one raw sample is.
         token_kinds: The kinds of tokens its sequences hold, in the order they first appear.
