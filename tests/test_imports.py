@@ -134,7 +134,15 @@ def test_importing_the_app_package_loads_no_heavy_library() -> None:
 
 
 @pytest.mark.parametrize(
-    "package", ["clsight", "clsight.analysis", "clsight.statistics", "clsight.figures", "clsight_app"]
+    "package",
+    [
+        "clsight",
+        "clsight.analysis",
+        "clsight.statistics",
+        "clsight.interventions",
+        "clsight.figures",
+        "clsight_app",
+    ],
 )
 def test_public_functions_stay_functions_when_every_submodule_is_imported(package: str) -> None:
     assert functions_hidden_by_modules(package) == []

@@ -105,7 +105,9 @@ def model_call(
     if isinstance(module_or_subject, nn.Module):
         check_inputs(inputs)
         position = 0 if cls_index is None else cls_index
-        return ModelCall(module_or_subject, inputs, position, token_mask, within)
+        name = type(original_of(module_or_subject)).__name__
+        attributes = {"model": name, "strategy": "", "seed": None, "checkpoint_sha256": ""}
+        return ModelCall(module_or_subject, inputs, position, token_mask, within, attributes=attributes)
     if not hasattr(module_or_subject, "prepare"):
         raise CaptureError(
             "module_or_subject",

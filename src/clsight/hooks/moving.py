@@ -42,11 +42,11 @@ class Stays:
             return
         inside = f"{name}." if name else ""
         before = next((left for left in reversed(self._left) if not left.name.startswith(inside)), None)
-        entering = _sequence(inputs, tokens, len(position.index))
+        entering = sequence_in(inputs, tokens, len(position.index))
         if entering is not None and before is not None:
             found = _moved(before.state, entering, position)
             self.move = None if found is None else Move(name, before.name, found)
-        leaving = _sequence(output, tokens, len(position.index))
+        leaving = sequence_in(output, tokens, len(position.index))
         if leaving is not None:
             self._left.append(_Left(name, position.in_sequence(leaving).clone()))
 
@@ -73,7 +73,7 @@ def _moved(state: Tensor, entering: Tensor, position: Position) -> list[int] | N
     return found
 
 
-def _sequence(value: Any, tokens: int, samples: int) -> Tensor | None:
+def sequence_in(value: Any, tokens: int, samples: int) -> Tensor | None:
     """Return the first sequence among tensors as `[sample, token, channel]`, or None."""
     for tensor in tensors_in(value):
         if tensor.dim() == 3 and tensor.shape[:2] == (samples, tokens):

@@ -24,9 +24,6 @@ from clsight.records import concat
 TokenMask = Tensor | np.ndarray[Any, Any]
 
 _UNWRAPPED = "The module inside torch.compile ran, uncompiled"
-_SILENT = (
-    "ran without an attention call that could be seen, unlike its siblings: it is missing from the layers"
-)
 
 
 class Recorder:
@@ -164,10 +161,7 @@ class Recorder:
         if self._watching.path.is_running or not self._watching.path.is_own_thread:
             return
         forward = self._forward.finish(stated_token_mask(module, args, kwargs), output)
-        forward.notes.extend([*self._unwrapped, *self._watching.notes])
-        silent = [f"`{name}`" for name in self._watching.path.silent_siblings_of(self._forward.paths)]
-        if silent:
-            forward.notes.append(f"{', '.join(silent)} {_SILENT}")
+        forward.notes.extend([*self._unwrapped, *self._watching.notes_on(self._forward.paths)])
         with torch._C.DisableTorchFunction():
             self._passes.append(assemble(forward))
         self._forward = self._new_forward()

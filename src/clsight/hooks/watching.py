@@ -1,6 +1,6 @@
 """Watch one module while it runs, in this thread and under its lock: attention, linear maps, submodules."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
@@ -15,6 +15,9 @@ from clsight.hooks.layers import ModulePath, named_parts, scripted_parts
 from clsight.hooks.operations import AttentionCall, Skipped
 from clsight.module_lock import lock_of
 
+_SILENT = (
+    "ran without an attention call that could be seen, unlike its siblings: it is missing from the layers"
+)
 _SCRIPTED = "ran as scripted or traced code: attention inside is not seen"
 _UNCOMPILED = (
     "Compiled parts ran uncompiled during the capture, in other threads too: torch.compiler.set_stance "
@@ -57,7 +60,6 @@ class Watching:
 
     Attributes:
         path: The submodules that are running.
-        notes: What a reader should know of how the module ran.
     """
 
     def __init__(self, module: nn.Module, listeners: Listeners) -> None:
@@ -65,7 +67,7 @@ class Watching:
         self._listeners = listeners
         self._exit = ExitStack()
         self.path = ModulePath({})
-        self.notes: list[str] = []
+        self._notes: list[str] = []
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
@@ -75,8 +77,8 @@ class Watching:
                 stack.enter_context(torch.compiler.set_stance("force_eager"))
             parts = named_parts(self._module)
             scripted = [f"`{name}`" for name in scripted_parts(parts)]
-            self.notes = [f"{', '.join(scripted)} {_SCRIPTED}"] if scripted else []
-            self.notes += [_UNCOMPILED] if compiled else []
+            self._notes = [f"{', '.join(scripted)} {_SCRIPTED}"] if scripted else []
+            self._notes += [_UNCOMPILED] if compiled else []
             self.path = stack.enter_context(ModulePath(parts, on_leave=self._listeners.on_leave))
             watch = Watch(
                 on_attention=self._on_attention,
@@ -92,6 +94,15 @@ class Watching:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._exit.close()
+
+    def notes_on(self, paths: Sequence[tuple[str, ...]]) -> list[str]:
+        """Return what a reader should know of how the module ran.
+
+        Args:
+            paths: The modules that were running at each attention call of the forward pass.
+        """
+        silent = [f"`{name}`" for name in self.path.silent_siblings_of(paths)]
+        return self._notes + ([f"{', '.join(silent)} {_SILENT}"] if silent else [])
 
     def _on_attention(self, call: AttentionCall | Skipped) -> Tensor | None:
         return self._listeners.on_attention(call, self.path.names)
