@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import TypeVar
 from weakref import WeakKeyDictionary
 
@@ -96,7 +97,7 @@ class _Watch:
 
     def __init__(self, subject: Loaded, vectors: Callable[[int], Tensor]) -> None:
         assert subject.cls_vector is not None
-        self._subject, self._like, self._vectors = subject, subject.cls_vector.tensor, vectors
+        self._subject, self._like, self.vectors = subject, subject.cls_vector.tensor, vectors
         self._current: Tensor | None = None
         self._reads = 0
 
@@ -113,7 +114,7 @@ class _Watch:
     def draw(self, rows: int) -> Tensor:
         """Return [rows, channel], or [1, channel] for all."""
         self._reads += 1
-        return self._vectors(rows)
+        return self.vectors(rows)
 
     def start(self) -> None:
         self._reads = 0
@@ -133,6 +134,28 @@ _open: WeakKeyDictionary[nn.Module, list[_Watch]] = WeakKeyDictionary()
 """The watches of the blocks that are open on a module, the innermost last; its lock is held meanwhile."""
 
 
+def open_generators(module: nn.Module) -> list[torch.Generator]:
+    """Return the generators from which the open blocks on a module draw what enters as [CLS]."""
+    strategy = getattr(module, "cls_token", None)
+    drawing = [watch.vectors for watch in _open.get(module, []) if isinstance(watch.vectors, _Drawn)]
+    tokens = [
+        *(vectors.token for vectors in drawing),
+        *([strategy] if isinstance(strategy, ClsToken) else []),
+    ]
+    return [token.generator for token in tokens]
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """Gives [rows, width], drawn anew at each call."""
+
+    token: ClsToken
+    std: float
+
+    def __call__(self, rows: int) -> Tensor:
+        return self.token.draw(rows, self.std, torch.empty(0))
+
+
 def _vectors(strategy: str, width: int, seed: int, std: float) -> Callable[[int], Tensor]:
     """Return what gives [rows, width], or [1, width] for all, on the CPU in float32."""
     if strategy == "zeros":
@@ -140,7 +163,7 @@ def _vectors(strategy: str, width: int, seed: int, std: float) -> Callable[[int]
     token = make(strategy, width, seed=seed, std=std)
     if strategy == "fixed_random":
         return lambda rows: token.vector[None]
-    return lambda rows: token.draw(rows, std, torch.empty(0))
+    return _Drawn(token, std)
 
 
 def _own_std(subject: Loaded, strategy: ClsToken | None) -> float:

@@ -129,6 +129,11 @@ class ClsToken(nn.Module):
         """
         self._generator = _stream(self.seed if seed is None else seed, _FORWARD)
 
+    @property
+    def generator(self) -> torch.Generator:
+        """The generator of what is drawn at each forward pass, as it stands now."""
+        return self._generator
+
     def stream(self) -> torch.Generator:
         """Return the generator of what is drawn once, at its start: a function of the seed alone."""
         return _stream(self.seed, _CONSTRUCTION)

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from clsight.cls_replacement import open_generators
 from clsight.module_lock import lock_of
 
 
@@ -60,6 +61,10 @@ def _devices(module: nn.Module) -> list[torch.device]:
 
 
 def _generators(module: nn.Module) -> Iterator[torch.Generator]:
-    """Yield every random generator that a submodule holds."""
-    for part in module.modules():
-        yield from (value for value in vars(part).values() if isinstance(value, torch.Generator))
+    """Yield every random generator that a submodule holds, or from which another [CLS] is drawn for it."""
+    yielded: list[torch.Generator] = []
+    held = [value for part in module.modules() for value in vars(part).values()]
+    for value in (*held, *open_generators(module)):
+        if isinstance(value, torch.Generator) and not any(value is other for other in yielded):
+            yielded.append(value)
+            yield value

@@ -116,7 +116,7 @@ def knockout(
     where = coordinates(plan.record, {"layer": [site.layer for site in sites], "head": chosen}, dims)
     sizes = (len(names), *(where[dim].size for dim in dims))
     values = {name: _arranged([one[name] for one in drawn], sizes) for name in drawn[0]}
-    variables, spread = variables_of(values, ("flavor", "sample", *dims), WORDS)
+    variables, spread = variables_of(values, ("flavor", "sample", *dims), WORDS, has_drawn=plan.has_drawn)
     settings = {"path": path, "draws": len(seeds), "draw_seed": seed}
     absent, notes = {**knocking.absent, **spread}, [*spread_notes(seeds), *knocking.notes]
     return xr.Dataset(

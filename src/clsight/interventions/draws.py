@@ -11,7 +11,8 @@ from clsight.errors import CaptureError
 from clsight.interventions.passes import Answer
 from clsight.interventions.plan import Plan
 
-NO_SPREAD: Final = "the model draws nothing in eval mode, so one pass says all"
+NO_DRAW: Final = "the model draws nothing in eval mode, so one pass says all"
+ONE_DRAW: Final = "one draw was asked for, and its spread is unknown"
 _CLOSE: Final = 1e-5
 
 

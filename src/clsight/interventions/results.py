@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from clsight.interventions.draws import NO_SPREAD
+from clsight.interventions.draws import NO_DRAW, ONE_DRAW
 
 _KEPT: Final = ("clsight_version", "cls_index", "dtype", "device", "kernel", "versions", "model", "strategy")
 _ALSO: Final = ("seed", "checkpoint_sha256", "notes")
@@ -51,7 +51,11 @@ def result_attributes(
 
 
 def variables_of(
-    drawn: Mapping[str, NDArray[np.float64]], dims: tuple[str, ...], words: Mapping[str, tuple[str, str]]
+    drawn: Mapping[str, NDArray[np.float64]],
+    dims: tuple[str, ...],
+    words: Mapping[str, tuple[str, str]],
+    *,
+    has_drawn: bool,
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """Return means over draws and their spread as variables of a data set, and what is not there.
 
@@ -59,6 +63,7 @@ def variables_of(
         drawn: `[draw, *dims]` by name.
         dims: The dims after the first.
         words: Per name its long name and unit.
+        has_drawn: Whether the model draws at random.
     """
     variables, absent = {}, {}
     for name, values in drawn.items():
@@ -68,5 +73,5 @@ def variables_of(
             spread = {"long_name": f"{long_name}, std over draws", "units": units}
             variables[f"{name}_std"] = (dims, values.std(0, ddof=1), spread)
         else:
-            absent[f"{name}_std"] = NO_SPREAD
+            absent[f"{name}_std"] = ONE_DRAW if has_drawn else NO_DRAW
     return variables, absent

@@ -87,7 +87,7 @@ def value_zeroing(
             raw = np.stack([zeroing.distances(one, sites, bar) for one in seeds])
     raw = np.where(plan.token_mask.cpu().numpy()[:, None], raw, np.nan)
     drawn = {"value_zeroing": raw, "value_zeroing_share": _shares(raw)}
-    variables, absent = variables_of(drawn, ("sample", "layer", "token"), _WORDS)
+    variables, absent = variables_of(drawn, ("sample", "layer", "token"), _WORDS, has_drawn=plan.has_drawn)
     settings = {"draws": len(seeds), "draw_seed": seed, "one_by_one": zeroing.one_by_one}
     notes = [*spread_notes(seeds), *_unmoved(raw)]
     return xr.Dataset(
@@ -105,7 +105,8 @@ def _shares(raw: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _unmoved(raw: NDArray[np.float64]) -> list[str]:
     """Return a sentence on the samples and layers in which no token changes CLS."""
-    count = int((np.nansum(raw, axis=-1) == 0).any(0).sum())
-    if count == 0:
+    unmoved = (np.nansum(raw, axis=-1) == 0).any(0)  # [sample, layer]
+    if not unmoved.any():
         return []
-    return [f"No token changes CLS in {count} layers of samples: their shares are NaN"]
+    count = f"{int(unmoved.sum())} of {unmoved.size}"
+    return [f"No token changes CLS in {count} pairs of sample and layer: their shares are NaN"]
