@@ -49,7 +49,8 @@ def test_what_a_listener_returns_is_what_the_model_goes_on_with(way):
         plain = module(x)
 
     def replaced(listener):
-        with torch.no_grad(), AttentionMode(Watch(listener, lambda *_: None, lambda: True)):
+        watch = Watch(listener, lambda *_: None, lambda: True, lambda: (SAMPLES,))
+        with torch.no_grad(), AttentionMode(watch):
             return module(x)
 
     assert torch.equal(replaced(lambda call: None), plain)

@@ -118,7 +118,7 @@ def test_a_value_that_all_samples_share_has_no_other_mean():
     model = torch_classifier()
     model.inputs["src"][1:] = model.inputs["src"][0]
     result = knockout(model.module, model.inputs, path="self", layers=0, progress=False)
-    assert float(result.kl.sel(flavor=["mean", "resample"]).max()) < 1e-28
+    assert float(result.kl.sel(flavor=["mean", "resample"]).max()) < 1e-15, "rounding"
     assert float(result.kl.sel(flavor="zero").max()) > 1e-8
 
 

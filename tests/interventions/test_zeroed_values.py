@@ -44,7 +44,7 @@ def test_float32_keeps_changes_far_below_its_rounding():
             layer.self_attn.out_proj.weight.mul_(1e-3)
     model.case.blocks = by_hand.torch_blocks(model.module.encoder)
     exact = value_zeroing(model.module, model.inputs, progress=False)
-    assert float(exact.value_zeroing.max()) < 1e-6
+    assert float(exact.value_zeroing.max()) < 1e-5
     rounded = value_zeroing(model.module.float(), model.inputs["src"].float(), progress=False)
     np.testing.assert_allclose(rounded.value_zeroing_share, exact.value_zeroing_share, rtol=0, atol=2e-4)
 
@@ -121,17 +121,28 @@ def test_blocks_that_mix_positions_elsewhere_are_run_once_per_token(after, in_pl
     torch.manual_seed(0)
     blocks = nn.Sequential(Zeroing(after(), in_place=in_place), Zeroing(after(), in_place=in_place)).double()
     x = torch.randn(SAMPLES, TOKENS, WIDE, dtype=torch.float64)
-    result = value_zeroing(blocks, x.clone(), cls_index=2, progress=False)
+    result = value_zeroing(blocks, x, cls_index=2, progress=False)
     assert result.attrs["one_by_one"] == (["0", "1"] if is_slow else [])
     np.testing.assert_allclose(result.value_zeroing, one_by_one(blocks, x, cls=2), rtol=0, atol=1e-13)
     assert float(result.value_zeroing.min("token").max()) > 1e-6
 
 
 def test_a_block_that_runs_several_times_is_a_layer_each_time():
+    class Block(Attention):
+        token = None
+        attend = Zeroing.attend
+
+        def __init__(self):
+            super().__init__(None)
+            del self.attend
+
+        def forward(self, x):
+            return x + super().forward(x)
+
     class Shared(nn.Module):
         def __init__(self):
             super().__init__()
-            self.block = Zeroing(nn.ReLU())
+            self.block = Block()
 
         def forward(self, x):
             return self.block(self.block(self.block(x)))
@@ -205,7 +216,7 @@ def test_the_model_is_left_as_it_was(training):
     assert state(model.module) == before
 
 
-@pytest.mark.parametrize("fails_at", [1, 3, 4])
+@pytest.mark.parametrize("fails_at", [1, 2, 3])
 def test_the_model_is_left_as_it_was_after_an_exception(fails_at):
     model = torch_classifier().module.train()
     calls = []

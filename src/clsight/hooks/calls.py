@@ -102,6 +102,22 @@ def tensors_in(value: object) -> Iterator[Tensor]:
             yield from tensors_in(item)
 
 
+def with_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """Return nested tuples, lists and dicts with every tensor changed, the same tensor always alike."""
+    known: dict[int, Tensor] = {}
+
+    def walk(part: Any) -> Any:
+        if isinstance(part, Tensor):
+            if id(part) not in known:
+                known[id(part)] = change(part)
+            return known[id(part)]
+        if type(part) in (tuple, list):
+            return type(part)(walk(item) for item in part)
+        return {key: walk(item) for key, item in part.items()} if type(part) is dict else part
+
+    return walk(value)
+
+
 def resolve_cls_index(cls_index: int | Sequence[int] | Tensor, call: AttentionCall) -> Tensor:
     """Return the position of CLS in each sample of one attention call: `[sample]`, int64, 0 ≤ index < tokens.
 

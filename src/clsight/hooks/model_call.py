@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
-from torch import nn
+from torch import Tensor, nn
 
 from clsight.errors import CaptureError, ClsightError
 from clsight.hooks.assembly import TokenMap
-from clsight.hooks.calls import LogitsOf, call_module, check_inputs
+from clsight.hooks.calls import LogitsOf, arguments_of, check_inputs, with_tensors
 from clsight.hooks.forward import ClsIndex
 from clsight.hooks.layers import where_raised
 from clsight.hooks.watching import original_of
@@ -57,15 +57,21 @@ class ModelCall:
         names = ("cls_index", "token_mask", "within", "tokens", "attributes")
         return {name: getattr(self, name) for name in names}
 
-    def run(self) -> Any:
+    def run(self, *, on_copies: bool = False) -> Any:
         """Call the module once, and tell in one sentence where it failed.
+
+        Args:
+            on_copies: Call it on copies of the inputs, which a model may change in place.
 
         Raises:
             CaptureError: If the module raises.
         """
         module = original_of(self.module)
+        args, kwargs = arguments_of(self.inputs)
+        if on_copies:
+            args, kwargs = with_tensors((args, kwargs), Tensor.clone)
         try:
-            return call_module(module, self.inputs)
+            return module(*args, **kwargs)
         except ClsightError:
             raise
         except Exception as error:

@@ -9,7 +9,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from clsight.hooks.calls import tensors_in
+from clsight.hooks.calls import tensors_in, with_tensors
 from clsight.hooks.layers import OwnHook
 from clsight.hooks.moving import sequence_in
 from clsight.interventions.passes import Arguments, Passes
@@ -76,26 +76,10 @@ class BlockInputs:
             with torch._C.DisableTorchFunction():
                 arguments: Arguments = (args, dict(kwargs))
                 if name in self._copied:
-                    arguments = mapped(arguments, lambda tensor: tensor.clone())
+                    arguments = with_tensors(arguments, lambda tensor: tensor.clone())
                 self._entered[name, self._passes.runs[name]] = _Entered(arguments, _versions(arguments))
 
         return enter
-
-
-def mapped(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """Return nested tuples, lists and mappings with every tensor changed, the same tensor always alike."""
-    known: dict[int, Tensor] = {}
-
-    def walk(part: Any) -> Any:
-        if isinstance(part, Tensor):
-            if id(part) not in known:
-                known[id(part)] = change(part)
-            return known[id(part)]
-        if isinstance(part, tuple | list) and not hasattr(part, "_fields"):
-            return type(part)(walk(item) for item in part)
-        return {key: walk(item) for key, item in part.items()} if type(part) is dict else part
-
-    return walk(value)
 
 
 def with_cls_everywhere(arguments: Arguments, plan: Plan, tokens: int) -> Arguments | None:
@@ -122,7 +106,7 @@ def with_cls_everywhere(arguments: Arguments, plan: Plan, tokens: int) -> Argume
         view.copy_(plan.position.in_sequence(states)[:, None].expand_as(states))
         return copies
 
-    spread_out: Arguments = mapped(arguments, spread)
+    spread_out: Arguments = with_tensors(arguments, spread)
     return spread_out
 
 

@@ -16,7 +16,14 @@ import torch
 from torch import Tensor
 
 from clsight.errors import CaptureError
-from clsight.hooks.calls import arguments_of, batch_sizes, logits_of, resolve_cls_index, stated_token_mask
+from clsight.hooks.calls import (
+    arguments_of,
+    batch_sizes,
+    logits_of,
+    resolve_cls_index,
+    stated_token_mask,
+    with_tensors,
+)
 from clsight.hooks.forward import Forward, Settings
 from clsight.hooks.layers import named_parts
 from clsight.hooks.model_call import ModelCall
@@ -170,7 +177,7 @@ class Passes:
         *,
         seed: int,
     ) -> Any:
-        """Run the submodule of a layer alone and return its output.
+        """Run the submodule of a layer alone, on copies, and return its output.
 
         Args:
             site: The layer.
@@ -189,7 +196,7 @@ class Passes:
             return listener(attention) if count - 1 == site.nth else None
 
         self._hear = hear
-        args, kwargs = arguments
+        args, kwargs = with_tensors(arguments, Tensor.clone)
         with undisturbed(self.module, seed), torch.no_grad():
             output = self.parts[site.module](*args, **kwargs)
         if count <= site.nth:
@@ -206,7 +213,7 @@ class Passes:
         self._tokens = 0
         with undisturbed(self.module, seed), torch.no_grad():
             before = stream_states(self.module) if self._forward is not None else []
-            output = self._call.run()
+            output = self._call.run(on_copies=True)
             return output, bool(before) and stream_states(self.module) != before
 
     def _on_attention(self, call: AttentionCall | Skipped, path: tuple[str, ...]) -> Tensor | None:
