@@ -120,6 +120,9 @@ def test_a_value_that_all_samples_share_has_no_other_mean():
     result = knockout(model.module, model.inputs, path="self", layers=0, progress=False)
     assert float(result.kl.sel(flavor=["mean", "resample"]).max()) < 1e-15, "rounding"
     assert float(result.kl.sel(flavor="zero").max()) > 1e-8
+    assert result.attrs["notes"] == [
+        "CLS has the same value in all samples in `encoder.layers.0`: mean and resample change nothing there"
+    ]
 
 
 def test_logits_may_be_named():

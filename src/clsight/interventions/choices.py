@@ -125,7 +125,7 @@ def _index(one: object, names: dict[str, int]) -> int:
 
 
 def _is_index(one: object, count: int) -> bool:
-    return isinstance(one, int | np.integer) and not isinstance(one, bool) and -count <= one < count
+    return isinstance(one, int | np.integer) and not isinstance(one, bool) and -count <= int(one) < count
 
 
 def _nothing(subject: str, expected: str) -> CaptureError:

@@ -71,7 +71,8 @@ def cosine_distance(one: Tensor, other: Tensor) -> Tensor:
 
     As half the squared chord, ½ ‖u/‖u‖ − w/‖w‖‖²: 1 − cosine loses in float32 all that is smaller than 1e-7.
     """
-    return 0.5 * (_unit(one) - _unit(other)).square().sum(-1)
+    distance: Tensor = 0.5 * (_unit(one) - _unit(other)).square().sum(-1)
+    return distance
 
 
 def _unit(vectors: Tensor) -> Tensor:

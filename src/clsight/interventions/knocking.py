@@ -61,6 +61,7 @@ class Knocking:
         self.plan, self._surveyed = passes.survey(seed)
         self._seed = seed
         self._tokens = Tokens(self.plan.position, self.plan.is_cls, self.plan.token_mask)
+        self._alike: list[str] = []
         self.absent = absent_effects(self._surveyed)
         self._check()
 
@@ -68,9 +69,12 @@ class Knocking:
     def notes(self) -> list[str]:
         """What a reader must know of the numbers."""
         alone = (~self._has_edge).nonzero()[:, 0].tolist()
-        if not alone:
-            return []
-        return [f"Samples {alone} hold no token but CLS, so nothing is cut in them: NaN"]
+        notes = [f"Samples {alone} hold no token but CLS, so nothing is cut in them: NaN"] if alone else []
+        if self._alike:
+            flavors = " and ".join(flavor for flavor in self._flavors if flavor in FROM_OTHERS)
+            names = ", ".join(f"`{name}`" for name in self._alike)
+            notes.append(f"CLS has the same value in all samples in {names}: {flavors} change nothing there")
+        return notes
 
     def effects(self, seed: int, cells: Sequence[Cell], bar: "tqdm[None]") -> Effects:
         """Return the effects of one draw, each `[flavor, cell, sample]`.
@@ -85,6 +89,7 @@ class Knocking:
         clean = self._passes.run(seed, partial(self._keep, values, places))
         if seed == self._seed:
             check_same(self.plan.record.attrs["model"], self._surveyed, clean)
+            self._alike = self._layers_alike(values)
         found = []
         for flavor in self._flavors:
             for cell in cells:
@@ -126,6 +131,13 @@ class Knocking:
     def _keep(self, values: dict[int, Tensor], places: set[int], place: int, call: AttentionCall) -> None:
         if place in places and FROM_OTHERS & set(self._flavors):
             values[place] = kept_values(call, self._tokens, self._path)
+
+    def _layers_alike(self, values: dict[int, Tensor]) -> list[str]:
+        """Return the layers in which CLS has one value, as where a constant CLS enters the model."""
+        if self._path == "row":
+            return []
+        alike = [place for place, value in values.items() if bool((value == value[:1]).all())]
+        return [site.name for site in self.plan.sites if site.place in alike]
 
     def _check(self) -> None:
         """Refuse a path or a flavor that says nothing of this model and batch."""

@@ -100,7 +100,8 @@ def value_zeroing(
 def _shares(raw: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return changes over their sum along the last dim, NaN where that is zero."""
     total = np.nansum(raw, axis=-1, keepdims=True)
-    return np.divide(raw, total, out=np.full_like(raw, np.nan), where=total > 0)
+    shares: NDArray[np.float64] = np.divide(raw, total, out=np.full_like(raw, np.nan), where=total > 0)
+    return shares
 
 
 def _unmoved(raw: NDArray[np.float64]) -> list[str]:
