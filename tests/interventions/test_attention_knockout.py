@@ -9,7 +9,7 @@ import clsight
 import reference_interventions as by_hand
 from attention_ways import WAYS, WIDTH, Attention
 from clsight.interventions import knockout
-from hand_run_models import HEADS, MODELS, SAMPLES, TOKENS, class_attention, torch_classifier
+from hand_run_models import HEADS, MODELS, SAMPLES, TOKENS, bert, class_attention, torch_classifier
 from module_state import state
 
 PATHS = ("column", "row", "self")
@@ -163,6 +163,18 @@ def test_samples_that_hold_cls_alone_are_not_a_number():
     assert result.attrs["notes"][-1] == "Samples [1] hold no token but CLS, so nothing is cut in them: NaN"
     alone = knockout(model.module, model.inputs, layers=0, path="self", flavors="mask", progress=False)
     assert not np.isnan(alone.logit_change).any(), "CLS can still be kept from asking itself"
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_cls_that_is_kept_from_its_only_key_reads_no_padding(attention):
+    """BERT masks with finite numbers: without its only real key CLS would read all padding alike."""
+    model = bert(attention=attention)
+    model.inputs["attention_mask"][1, 1:] = 0
+    model.case.padding[1, 1:] = True
+    result = knockout(model.module, model.inputs, path="self", flavors="mask", layers=0, progress=False)
+    for head in range(result.sizes["head"]):
+        expected = by_hand.knockout(model.case, "self", "mask", [(0, head)])
+        np.testing.assert_allclose(result.kl.sel(layer=0, head=head)[0], expected["kl"], rtol=1e-9)
 
 
 def test_class_attention_has_a_row_and_no_column():

@@ -77,7 +77,7 @@ def test_means_and_spread_are_those_of_single_draws(which):
         np.testing.assert_allclose(together[name], drawn.mean(0), rtol=1e-12, atol=1e-15)
         np.testing.assert_allclose(together[f"{name}_std"], drawn.std(0, ddof=1), rtol=1e-9, atol=1e-15)
     assert float(together["kl_std"].max()) > 1e-9, "draws differ"
-    assert together.attrs["notes"] == ["Means over 3 draws; passes that are compared share a draw"]
+    assert together.attrs["notes"][:1] == ["Means over 3 draws; passes that are compared share a draw"]
     why = "one draw was asked for, and its spread is unknown"
     assert singles[0].attrs["absent"]["kl_std"] == why
 
