@@ -5,12 +5,10 @@ Each public function is one line here. `INTERVENTIONS` lists them with what each
 
 from clsight.interventions.attention_knockout import knockout as knockout
 from clsight.interventions.registry import INTERVENTIONS as INTERVENTIONS
-from clsight.interventions.registry import Intervention as Intervention
 from clsight.interventions.zeroed_values import value_zeroing as value_zeroing
 
 __all__ = [
     "INTERVENTIONS",
-    "Intervention",
     "knockout",
     "value_zeroing",
 ]

@@ -71,13 +71,13 @@ def cosine_distance(one: Tensor, other: Tensor) -> Tensor:
 
     As half the squared chord, ½ ‖u/‖u‖ − w/‖w‖‖²: 1 − cosine loses in float32 all that is smaller than 1e-7.
     """
-    distance: Tensor = 0.5 * (_unit(one) - _unit(other)).square().sum(-1)
-    return distance
+    return 0.5 * (_unit(one) - _unit(other)).square().sum(-1)
 
 
 def _unit(vectors: Tensor) -> Tensor:
     vectors = vectors.double()
-    return vectors / torch.linalg.vector_norm(vectors, dim=-1, keepdim=True)
+    norm: Tensor = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True)
+    return vectors / norm
 
 
 def _divergence(clean: Tensor, other: Tensor) -> Tensor:
