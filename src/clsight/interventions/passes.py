@@ -75,7 +75,7 @@ class Passes:
     def __init__(self, call: ModelCall, *, output: Callable[[Any], Tensor] | None = None) -> None:
         self.module = original_of(call.module)
         self.parts = named_parts(self.module)
-        self._call, self._output = call, output
+        self._call, self._output = call, call.output if output is None else output
         self._sizes = batch_sizes(call.inputs)
         self._exit = ExitStack()
         self._hear: Callable[[AttentionCall, tuple[str, ...]], Tensor | None] = lambda *_: None
