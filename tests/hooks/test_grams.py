@@ -43,6 +43,7 @@ def test_gram_of_half_precision_is_computed_in_float32(dtype):
 
 
 def test_gram_is_kept_as_long_as_the_weight_is():
+    gc.collect()  # weights of other tests
     parameter = weight()
     assert gram(parameter) is gram(parameter)
     before = len(grams._kept)
@@ -79,6 +80,7 @@ def test_gram_is_computed_again_after_a_change(change):
 
 
 def test_tensors_that_are_no_parameters_are_not_kept():
+    gc.collect()  # weights of other tests
     before = len(grams._kept)
     gram(weight().detach())
     with torch.inference_mode():
