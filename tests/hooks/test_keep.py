@@ -254,3 +254,21 @@ def test_nothing_asked_for_keeps_the_weights_alone(case):
         np.testing.assert_array_equal(record[name], usual[name])
     for name in ("query", "key", "value", "value_norm"):
         assert record.attrs["absent"][name] == "not asked for: keep=() keeps the weights alone"
+
+
+def test_values_of_another_width_are_absent_with_the_reason():
+    class Block(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.project, self.out = nn.Linear(12, 12 + 12 + 6), nn.Linear(6, 12)
+
+        def forward(self, x):
+            parts = self.project(x).split([12, 12, 6], dim=-1)
+            query, key, value = (part.unflatten(-1, (3, -1)).transpose(1, 2) for part in parts)
+            mixed = nn.functional.scaled_dot_product_attention(query, key, value)
+            return self.out(mixed.transpose(1, 2).flatten(2))
+
+    record = clsight.capture(Block(), torch.randn(2, 5, 12), keep="keys_values")
+    assert record["keys"].sizes["head_dim"] == 4
+    assert "values" not in record
+    assert record.attrs["absent"]["values"] == "its head width differs from the query's"

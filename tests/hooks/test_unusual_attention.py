@@ -353,3 +353,37 @@ def test_nested_inputs_are_refused_with_the_way_out(layout):
         "`inputs`: expected tensors whose samples are equally long, but got a nested tensor. Pad it with "
         "torch.nested.to_padded_tensor, and pass the mask of real tokens."
     )
+
+
+class TokensFirst(nn.Module):
+    """Tokens come before samples in its input, and attention folds heads into the batch."""
+
+    def __init__(self, *attend):
+        super().__init__()
+        self.blocks = model(*attend)
+
+    def forward(self, x):
+        return self.blocks(x.transpose(0, 1)).transpose(0, 1)
+
+
+def scores_unfolded(query, key, value):
+    folded = [part.flatten(0, 1) for part in (query, key, value)]
+    scores = torch.bmm(folded[0], folded[1].mT).view(*query.shape[:2], TOKENS, TOKENS) / 2
+    weights = torch.softmax(scores + 0.0, -1)
+    return torch.bmm(weights.flatten(0, 1), folded[2]).view(query.shape)
+
+
+def test_scores_with_dimensions_of_their_own_tell_samples_from_heads():
+    inputs = torch.randn(TOKENS, 2 * TOKENS, WIDTH)  # samples times heads are a multiple of the tokens too
+    record = clsight.capture(TokensFirst(scores_unfolded), inputs)
+    expected = clsight.capture(model(sdpa), inputs.transpose(0, 1))
+    np.testing.assert_allclose(record.attends_to, expected.attends_to, atol=1e-6)
+
+
+def test_layers_that_seem_to_have_other_batches_are_refused_with_both_shapes():
+    def folded(query, key, value):
+        parts = (part.flatten(0, 1) for part in (query, key, value))
+        return (sdpa(*parts) * 2).view(query.shape)  # a gate: no projection tells samples from heads
+
+    found = message_of(TokensFirst(sdpa, folded), torch.randn(TOKENS, 2 * TOKENS, WIDTH))
+    assert "`blocks.1`: expected the shape of layer blocks.0, (sample=" in found

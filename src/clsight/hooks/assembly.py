@@ -157,12 +157,7 @@ class Arrays:
 
 
 def assemble(forward: ForwardPass) -> Arrays:
-    """Return the arrays of one forward pass.
-
-    Raises:
-        CaptureError: If layers differ in shape.
-    """
-    _check_same_shape(forward)
+    """Return the arrays of one forward pass, whose layers have one shape."""
     mask = _numpy(forward.token_mask).copy()  # what the user gave may change later
     cls_index = _numpy(forward.cls_index)
     variables = _layer_variables(forward, mask)
@@ -268,15 +263,19 @@ def _numbered_tokens(mask: NDArray[np.bool_], cls_index: NDArray[np.int64], extr
     return TokenMap(text, kind)
 
 
-def _check_same_shape(forward: ForwardPass) -> None:
-    """Refuse layers that cannot stand in one array."""
-    shapes = [tuple(layer.view.row.shape) for layer in forward.layers]
-    widths = [layer.view.query.shape[-1] for layer in forward.layers]
-    for name, shape, width in zip(forward.names, shapes, widths, strict=True):
+def check_same_shape(layers: Sequence[Layer], names: Sequence[str]) -> None:
+    """Refuse layers that cannot stand in one array.
+
+    Raises:
+        CaptureError: With the first layer that differs, and both shapes.
+    """
+    shapes = [tuple(layer.view.row.shape) for layer in layers]
+    widths = [layer.view.query.shape[-1] for layer in layers]
+    for name, shape, width in zip(names, shapes, widths, strict=True):
         if (shape, width) != (shapes[0], widths[0]):
             raise CaptureError(
                 name,
-                expected=f"the shape of layer {forward.names[0]}, {_shape(shapes[0], widths[0])}",
+                expected=f"the shape of layer {names[0]}, {_shape(shapes[0], widths[0])}",
                 got=_shape(shape, width),
                 next_step="Capture one tower, or the layers that share a sequence, by passing that submodule",
             )

@@ -77,7 +77,10 @@ def _keys_values(finished: Finished, extras: Extras) -> None:
     calls = [layer.call for layer in finished.layers if layer.call is not None]
     for name in ("key", "value"):
         tensors = [per_query_head(getattr(call, name).detach(), call.heads) for call in calls]
-        extras.variables[f"{name}s"] = (VECTORS, torch.stack(tensors, dim=1))
+        if tensors[0].shape[-1] != calls[0].query.shape[-1]:
+            extras.absent[f"{name}s"] = "its head width differs from the query's"
+        else:
+            extras.variables[f"{name}s"] = (VECTORS, torch.stack(tensors, dim=1))
 
 
 def _contributions(finished: Finished, extras: Extras) -> None:

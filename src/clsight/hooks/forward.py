@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from clsight.errors import CaptureError
-from clsight.hooks.assembly import ForwardPass, Layer
+from clsight.hooks.assembly import ForwardPass, Layer, check_same_shape
 from clsight.hooks.calls import LogitsOf, attended_keys, fit_token_mask, logits_of, resolve_cls_index
 from clsight.hooks.cls_view import view_cls
 from clsight.hooks.extras import Finished, make_extras
@@ -180,6 +180,7 @@ class Forward:
         views = [layer.view for layer in layers]
         if self._stays.move is not None:
             raise _cls_moved(self._stays.move, self._positions[layers[0].tokens])
+        check_same_shape(layers, names)
         with torch._C.DisableTorchFunction():
             check_layers(layers, names)
         position = self._positions[layers[0].tokens]

@@ -155,7 +155,7 @@ def canonical(call: AttentionCall, *, sizes: tuple[int, ...], extra_keys: int) -
             heads in `[sample · head, token, head_dim]`, and windows from samples.
         extra_keys: Keys at the end that are no tokens of the sequence.
     """
-    samples = _samples(call.query, sizes)
+    samples = _samples_of_scores(call, sizes) or _samples(call.query, sizes)
     if samples is None:
         shape, batch = tuple(call.query.shape), sizes[0] if sizes else "unknown size"
         return Skipped(f"queries of shape {shape} for a batch of {batch} are windows or groups of tokens")
@@ -182,6 +182,15 @@ def canonical(call: AttentionCall, *, sizes: tuple[int, ...], extra_keys: int) -
             is_cross_attention=True,
         )
     return unfolded
+
+
+def _samples_of_scores(call: AttentionCall, sizes: tuple[int, ...]) -> int | None:
+    """Return the batch size that scores of four dimensions show where queries are folded, or None."""
+    if call.scores is None or call.scores.dim() != 4 or call.query.dim() != 3:
+        return None
+    samples, heads = call.scores.shape[:2]
+    fits = samples * heads == len(call.query) and (not sizes or samples in sizes)
+    return samples if fits else None
 
 
 def _samples(query: Tensor, sizes: tuple[int, ...]) -> int | None:

@@ -63,7 +63,6 @@ class _Group:
     call: AttentionCall
     position: Position
     copies: dict[str, Tensor]
-    mask_version: int
     layers: list[Layer] = field(default_factory=list)
 
     @classmethod
@@ -73,14 +72,15 @@ class _Group:
             tensor = getattr(call, name)
             if tensor is not None:
                 copies[name] = tensor.new_empty((_TOGETHER * len(tensor), *tensor.shape[1:]))
-        return cls(call, position, copies, _version(call.mask))
+        mask = None if call.mask is None else call.mask.detach().clone()
+        return cls(replace(call, mask=mask), position, copies)
 
     def has_room_for(self, call: AttentionCall) -> bool:
-        """Tell whether one more call fits: its mask is that of the others, which nobody wrote to since."""
+        """Tell whether one more call fits: its mask is what that of the others was."""
         mine, other = self.call.mask, call.mask
-        if len(self.layers) == _TOGETHER or _version(mine) != self.mask_version:
+        if len(self.layers) == _TOGETHER:
             return False
-        return mine is other or (mine is not None and other is not None and torch.equal(mine, other))
+        return mine is None or other is None or torch.equal(mine, other)
 
     def add(self, layer: Layer, call: AttentionCall) -> None:
         with torch.no_grad():
@@ -141,10 +141,6 @@ def _kind(call: AttentionCall) -> tuple[Any, ...]:
     types = (call.query.dtype, call.key.dtype, call.value.dtype, call.output.dtype, call.query.device)
     mask = None if call.mask is None else (call.mask.shape, call.mask.dtype, call.mask.device)
     return (*settings, *shapes, *types, call.log_sum_exp_error, mask)
-
-
-def _version(mask: Tensor | None) -> int:
-    return -1 if mask is None or mask.is_inference() else mask._version
 
 
 def _part(view: ClsView, samples: slice) -> ClsView:
