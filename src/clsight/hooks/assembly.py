@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Self
 
 import numpy as np
@@ -18,6 +19,7 @@ from clsight.hooks.operations import AttentionCall
 from clsight.schema import SCHEMA_VERSION
 
 _TEXT = np.dtypes.StringDType()
+_LARGE = 2**20
 _NOT_ASKED_FOR = "not asked for: keep=() keeps the weights alone"
 
 
@@ -254,13 +256,21 @@ def _numbered_tokens(mask: NDArray[np.bool_], cls_index: NDArray[np.int64], extr
     """Name tokens by their position when nothing is known of them."""
     samples, count = mask.shape
     text = np.empty((samples, count), dtype=_TEXT)
-    text[:] = np.arange(count).astype(str).astype(_TEXT)
-    kind = np.where(mask, np.array("step", dtype=_TEXT), np.array("pad", dtype=_TEXT))
+    text[:] = _numbers(count)
+    kind = np.full((samples, count), "step", dtype=_TEXT)
+    kind[~mask] = "pad"
     for sample, position in enumerate(cls_index):
         text[sample, position], kind[sample, position] = "[CLS]", "cls"
     for extra in range(extra_keys):
         text[:, count - extra_keys + extra], kind[:, count - extra_keys + extra] = "[extra key]", "special"
     return TokenMap(text, kind)
+
+
+@lru_cache(maxsize=4)
+def _numbers(count: int) -> NDArray[Any]:
+    numbers = np.array([str(number) for number in range(count)], dtype=_TEXT)
+    numbers.flags.writeable = False
+    return numbers
 
 
 def check_same_shape(layers: Sequence[Layer], names: Sequence[str]) -> None:
@@ -290,5 +300,11 @@ def _numpy(tensor: Tensor) -> NDArray[Any]:
     tensor = tensor.detach()
     if tensor.dtype in (torch.bfloat16, torch.float16):
         tensor = tensor.float()
-    array: NDArray[Any] = tensor.cpu().numpy()
+    if tensor.device.type != "cuda" or tensor.nbytes < _LARGE:
+        array: NDArray[Any] = tensor.cpu().numpy()
+        return array
+    # Into pageable memory a GPU writes at a fraction of its speed; torch keeps the pinned piece for the next.
+    pinned = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True).copy_(tensor)
+    array = np.empty(tensor.shape, dtype=pinned.numpy().dtype)
+    torch.from_numpy(array).copy_(pinned)
     return array

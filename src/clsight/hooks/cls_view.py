@@ -5,6 +5,7 @@ query against the CLS key, with the log-sum-exp of the kernel that ran; without 
 of queries. Both are compared at once with what the operation itself gave.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -77,25 +78,55 @@ def view_cls(call: AttentionCall, position: Position) -> ClsView:
     with torch.no_grad(), torch.autocast(call.query.device.type, enabled=False):
         if call.is_class_attention:
             return _view_class_attention(call, position)
-        chosen = position.with_checked(call.queries)
-        row_scores = query_scores(call, chosen)
-        rows = _softmax(call, row_scores)
-        column_scores = cls_key_scores(call, position)
-        column, how = _column(call, column_scores, position)
-        row = rows[:, :, 0]
-        of_row, of_column = _largest(call, row_scores[:, :, 0], row), _largest(call, column_scores, column)
-        extra = call.extra_keys
-        return ClsView(
-            row=row,
-            column=torch.nn.functional.pad(column, (0, extra), value=float("nan")) if extra else column,
-            query=position.at(call.query.detach()),
-            key=per_query_head(position.at(call.key.detach()), call.heads),
-            value=per_query_head(position.at(call.value.detach()), call.heads),
-            output_error=_output_error(call, row, position),
-            column_error=_column_error(call, column, rows, chosen, position),
-            largest_score=torch.maximum(of_row, of_column),
-            kernel=f"{call.kernel}{how}",
-        )
+        return _view(call, position, lambda scores: _column(call, scores, position))
+
+
+def glimpse_cls(call: AttentionCall, position: Position) -> tuple[ClsView, Tensor | None]:
+    """Return what `view_cls` does without waiting for the device, and what tells whether it holds.
+
+    Args:
+        call: The operation, in canonical layout.
+        position: Where CLS stands among the keys.
+
+    Returns:
+        The view, and a scalar on the device for `is_blurred`, by which `view_cls` may have to look again.
+        None: the view holds.
+    """
+    if call.is_class_attention or call.log_sum_exp is None or call.log_sum_exp_error:
+        return view_cls(call, position), None
+    with torch.no_grad(), torch.autocast(call.query.device.type, enabled=False):
+        view = _view(call, position, lambda scores: (_column_by_log_sum_exp(call, scores), ""))
+        return view, _blur_bound(call, view.column[..., : call.queries])
+
+
+def is_blurred(call: AttentionCall, bound: float) -> bool:
+    """Tell whether an error may show in the column of some head, by a bound on it."""
+    return call.dtype != torch.float64 and not bound <= _allowed(call)
+
+
+def _view(
+    call: AttentionCall, position: Position, make_column: Callable[[Tensor], tuple[Tensor, str]]
+) -> ClsView:
+    """Return the view, given what makes the column, and tells how, from the scores of every query."""
+    chosen = position.with_checked(call.queries)
+    row_scores = query_scores(call, chosen)
+    rows = _softmax(call, row_scores)
+    column_scores = cls_key_scores(call, position)
+    column, how = make_column(column_scores)
+    row = rows[:, :, 0]
+    of_row, of_column = _largest(call, row_scores[:, :, 0], row), _largest(call, column_scores, column)
+    extra = call.extra_keys
+    return ClsView(
+        row=row,
+        column=torch.nn.functional.pad(column, (0, extra), value=float("nan")) if extra else column,
+        query=position.at(call.query.detach()),
+        key=per_query_head(position.at(call.key.detach()), call.heads),
+        value=per_query_head(position.at(call.value.detach()), call.heads),
+        output_error=_output_error(call, row, position),
+        column_error=_column_error(call, column, rows, chosen, position),
+        largest_score=torch.maximum(of_row, of_column),
+        kernel=f"{call.kernel}{how}",
+    )
 
 
 def _view_class_attention(call: AttentionCall, position: Position) -> ClsView:
@@ -128,10 +159,8 @@ def _column(call: AttentionCall, scores: Tensor, position: Position) -> tuple[Te
         return _column_in_blocks(call, position), ""
     if call.log_sum_exp is None:
         return _column_in_blocks(call, position), ", column in blocks"
-    weights = torch.exp(scores - call.log_sum_exp.to(call.dtype))
-    if may_be_masked(call):
-        weights.masked_fill_(torch.isneginf(scores), 0.0)
-    if call.dtype == torch.float64 or _is_sharp(call, weights):
+    weights = _column_by_log_sum_exp(call, scores)
+    if _is_sharp(call, weights):
         return weights, ""
     blurred = _blurred_heads(call, weights, scores)
     if not bool(blurred.any()):
@@ -142,16 +171,30 @@ def _column(call: AttentionCall, scores: Tensor, position: Position) -> tuple[Te
     return weights, f", {int(blurred.sum())} of {blurred.numel()} heads in blocks"
 
 
+def _column_by_log_sum_exp(call: AttentionCall, scores: Tensor) -> Tensor:
+    assert call.log_sum_exp is not None
+    weights = torch.exp(scores - call.log_sum_exp.to(call.dtype))
+    return weights.masked_fill_(torch.isneginf(scores), 0.0) if may_be_masked(call) else weights
+
+
 def _is_sharp(call: AttentionCall, weights: Tensor) -> bool:
-    """Tell by a bound that is quick to compute whether no head is blurred.
+    """Tell by a bound that is quick to compute whether no head is blurred."""
+    return not call.log_sum_exp_error and not is_blurred(call, float(_blur_bound(call, weights)))
+
+
+def _blur_bound(call: AttentionCall, weights: Tensor) -> Tensor:
+    """Return a scalar that no error of `exp(score − log-sum-exp)` by rounding exceeds.
 
     A score lies ln(1 / weight) below its log-sum-exp, and weight · ln(1 / weight) is at most 1 / e; so weight
     times the larger of the two is at most weight · |log-sum-exp| + 1 / e.
     """
-    if call.log_sum_exp_error or call.log_sum_exp is None:
-        return False
-    largest = float((weights * call.log_sum_exp).abs_().amax()) + 0.37
-    return largest * 2.0**-24 <= _BLURRED
+    assert call.log_sum_exp is not None
+    return (weights * call.log_sum_exp).abs_().amax().add_(0.37).mul_(2.0**-24)
+
+
+def _allowed(call: AttentionCall) -> float:
+    """Return the error in a column above which a head is computed in blocks, at many times the cost."""
+    return _BLURRED_HALF if call.query.dtype in (torch.bfloat16, torch.float16) else _BLURRED
 
 
 def _blurred_heads(call: AttentionCall, weights: Tensor, scores: Tensor) -> Tensor:
@@ -163,7 +206,7 @@ def _blurred_heads(call: AttentionCall, weights: Tensor, scores: Tensor) -> Tens
     assert call.log_sum_exp is not None
     size = torch.maximum(scores.abs(), call.log_sum_exp.abs()).nan_to_num(0.0, 0.0, 0.0)
     error = weights * (size * 2.0**-24 + call.log_sum_exp_error)
-    return (error > (_BLURRED_HALF if call.log_sum_exp_error else _BLURRED)).any(-1)
+    return (error > _allowed(call)).any(-1)
 
 
 def _heads_as_samples(call: AttentionCall, chosen: Tensor) -> AttentionCall:

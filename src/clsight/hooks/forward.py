@@ -10,12 +10,13 @@ from torch import Tensor, nn
 from clsight.errors import CaptureError
 from clsight.hooks.assembly import ForwardPass, Layer, check_same_shape
 from clsight.hooks.calls import LogitsOf, attended_keys, fit_token_mask, logits_of, resolve_cls_index
-from clsight.hooks.cls_view import view_cls
+from clsight.hooks.cls_view import ClsView, view_cls
 from clsight.hooks.extras import Finished, make_extras
 from clsight.hooks.gradient import Target, tap
 from clsight.hooks.layers import layer_names
 from clsight.hooks.mixing import for_later
 from clsight.hooks.moving import Move, Stays
+from clsight.hooks.open_layer import OpenLayer
 from clsight.hooks.operations import AttentionCall, Skipped
 from clsight.hooks.positions import Position
 from clsight.hooks.projection import ProjectionFinder
@@ -78,6 +79,7 @@ class Forward:
         self._positions: dict[int, Position] = {}
         self._attended: dict[int, Tensor] = {}
         self._finder: ProjectionFinder | None = None
+        self._open: OpenLayer | None = None
         self._stream = ResidualStream()
         self._stays = Stays()
         self._shelf = Shelf()
@@ -105,13 +107,30 @@ class Forward:
             self._positions[call.tokens] = Position(resolve_cls_index(self._settings.cls_index, call))
             self._attended[call.tokens] = attended_keys(call)
         position = self._positions[call.tokens]
+        self._settle()
         layer = Layer.of(call, path)
         if "contributions" in self._settings.keep or not self._small.take(layer, call, position):
-            layer.view = view_cls(call, position).on(self._shelf)
+            layer.view = self._view(layer, call, position).on(self._shelf)
         self._keep_more(layer, call, position)
         self._layers.append(layer)
         if self._settings.keep or call.is_folded:  # the projection tells whether samples come first
             self._finder = ProjectionFinder(call, position)
+        if self._open is not None:
+            self._open.finder = self._finder
+
+    def _view(self, layer: Layer, call: AttentionCall, position: Position) -> ClsView:
+        """Return what CLS sees; of a large call on a GPU, something is left open."""
+        if not call.is_far or call.query.is_inference() or "contributions" in self._settings.keep:
+            return view_cls(call, position)
+        self._open = OpenLayer(layer, call, position)
+        return self._open.glimpse()
+
+    def _settle(self) -> None:
+        """Close the last layer, if it was left open."""
+        last, self._open, self._finder = self._open, None, None
+        if last is not None:
+            with torch._C.DisableTorchFunction():
+                last.settle(self._shelf)
 
     def _keep_more(self, layer: Layer, call: AttentionCall, position: Position) -> None:
         """Hold on to what `keep` asks for."""
@@ -128,7 +147,8 @@ class Forward:
             return
         tokens = self._layers[-1].tokens
         position = self._positions[tokens]
-        self._stays.on_leave(name, inputs, output, tokens=tokens, position=position)
+        may_wait = self._open is None
+        self._stays.on_leave(name, inputs, output, tokens=tokens, position=position, may_wait=may_wait)
         if "hidden" in self._settings.keep:
             self._stream.on_leave(name, inputs, output, tokens=tokens, position=position)
 
@@ -144,7 +164,9 @@ class Forward:
             return
         layer = self._layers[-1]
         layer.is_misread = layer.is_misread or self._finder.is_read_the_other_way(features)
-        if self._finder.is_projection(features, weight):
+        if self._open is not None:
+            self._finder.note(features, weight, receivers())
+        elif self._finder.is_projection(features, weight):
             effective = self._finder.effective_weight(weight, receivers())
             if effective is not None:
                 self._measure_values(layer, self._finder, self._finder.gram(effective))
@@ -171,6 +193,7 @@ class Forward:
             CaptureError: If there is no attention to show, or a map would be wrong.
         """
         with torch._C.DisableTorchFunction():  # no need for the mode to see what is computed here
+            self._settle()
             self._small.look()
         layers, notes = select_layers(self._layers, skipped=self._skipped, root=self._root)
         skipped = sentences_on(self._skipped, layers, root=self._root)
@@ -178,8 +201,9 @@ class Forward:
             raise self._nothing_seen([*skipped, *notes])
         names = [name or self._root for name in layer_names([layer.path for layer in layers])]
         views = [layer.view for layer in layers]
-        if self._stays.move is not None:
-            raise _cls_moved(self._stays.move, self._positions[layers[0].tokens])
+        move = self._stays.first_move()
+        if move is not None:
+            raise _cls_moved(move, self._positions[layers[0].tokens])
         check_same_shape(layers, names)
         with torch._C.DisableTorchFunction():
             check_layers(layers, names)

@@ -37,7 +37,8 @@ def gram_of(weight: Tensor, *, heads: int, groups: int, dtype: torch.dtype) -> T
     """
     with torch.no_grad(), torch.autocast(weight.device.type, enabled=False):
         exact = weight.detach().to(dtype)
-        if weight.is_inference() or not isinstance(weight, torch.nn.Parameter):
+        is_near = weight.device.type == "cpu"  # a GPU makes the product before it has told what was kept
+        if weight.is_inference() or not isinstance(weight, torch.nn.Parameter) or not is_near:
             return _product(exact, heads, groups)
         fingerprint = exact @ _probe(exact)
         with _guard:

@@ -14,6 +14,8 @@ from clsight.hooks.calls import tensors_in
 from clsight.hooks.positions import Position
 
 _RECENT = 32
+_SOME = 32
+"""Channels that tell two tokens apart."""
 
 
 class Move(NamedTuple):
@@ -29,48 +31,68 @@ class _Left(NamedTuple):
     state: Tensor  # [sample, channel], at CLS
 
 
+class _Entered(NamedTuple):
+    module: str
+    before: str
+    alike: Tensor  # [sample, token], boolean: what entered as CLS left the module before
+    position: Position
+
+
 class Stays:
     """Watch the modules that hold attention, and note where the state of CLS turns up at another position."""
 
     def __init__(self) -> None:
         self._left: deque[_Left] = deque(maxlen=_RECENT)
-        self.move: Move | None = None
+        self._entered: list[_Entered] = []
 
-    def on_leave(self, name: str, inputs: Any, output: Any, *, tokens: int, position: Position) -> None:
-        """Look at a module that just ran."""
-        if self.move is not None:
-            return
+    def first_move(self) -> Move | None:
+        """Return the first time that CLS moved, or None. Waits for what was noted on a GPU."""
+        by_length: dict[tuple[torch.Size, torch.device], list[int]] = {}
+        for number, one in enumerate(self._entered):
+            by_length.setdefault((one.alike.shape, one.alike.device), []).append(number)
+        found: dict[int, list[int]] = {}
+        for numbers in by_length.values():
+            alike = torch.stack([self._entered[number].alike for number in numbers])
+            places = torch.where(alike.sum(2) == 1, alike.int().argmax(2), -1)
+            found.update(zip(numbers, places.tolist(), strict=True))
+        for number, one in enumerate(self._entered):
+            if -1 not in found[number] and found[number] != one.position.places:
+                return Move(one.module, one.before, found[number])
+        return None
+
+    def on_leave(
+        self, name: str, inputs: Any, output: Any, *, tokens: int, position: Position, may_wait: bool
+    ) -> None:
+        """Look at a module that just ran; on a GPU without waiting for it, unless that `may_wait`."""
         inside = f"{name}." if name else ""
         before = next((left for left in reversed(self._left) if not left.name.startswith(inside)), None)
         entering = sequence_in(inputs, tokens, len(position.index))
         if entering is not None and before is not None:
-            found = _moved(before.state, entering, position)
-            self.move = None if found is None else Move(name, before.name, found)
+            alike = _alike(before.state, entering, position, may_wait=may_wait)
+            if alike is not None:
+                self._entered.append(_Entered(name, before.name, alike, position))
         leaving = sequence_in(output, tokens, len(position.index))
         if leaving is not None:
             self._left.append(_Left(name, position.in_sequence(leaving).clone()))
 
 
-def _moved(state: Tensor, entering: Tensor, position: Position) -> list[int] | None:
-    """Return where in each sample the state stands, if it stands somewhere else than at the position of CLS.
+def _alike(state: Tensor, entering: Tensor, position: Position, *, may_wait: bool) -> Tensor | None:
+    """Return which tokens are as the state is, `[sample, token]`, boolean; None if CLS surely did not move.
 
     Args:
         state: `[sample, channel]`.
         entering: `[sample, token, channel]`.
         position: Where CLS stands.
+        may_wait: Whether to look at results on the way: mostly one comparison then tells.
     """
     if state.shape[-1] != entering.shape[-1] or state.dtype != entering.dtype:
         return None
-    if torch.equal(position.in_sequence(entering), state):
+    if may_wait and torch.equal(position.in_sequence(entering), state):
         return None
-    candidates = entering[..., 0] == state[:, :1]  # one channel rules most out, without a pass over all
-    if not bool(candidates.any(1).all()):
+    # One channel rules most out, without a pass over all.
+    if may_wait and not bool((entering[..., 0] == state[:, :1]).any(1).all()):
         return None
-    equal = (entering == state[:, None]).all(-1)
-    if not bool((equal.sum(1) == 1).all()):
-        return None
-    found: list[int] = equal.long().argmax(1).tolist()
-    return found
+    return (entering[..., :_SOME] == state[:, None, :_SOME]).all(-1)
 
 
 def sequence_in(value: Any, tokens: int, samples: int) -> Tensor | None:

@@ -66,6 +66,11 @@ class AttentionCall:
         return tuple(-1 if one is None or one.is_inference() else one._version for one in tensors)
 
     @property
+    def is_far(self) -> bool:
+        """Whether to read a result is to wait for a device."""
+        return self.query.device.type != "cpu"
+
+    @property
     def samples(self) -> int:
         """Number of samples in the batch."""
         return self.query.shape[0]

@@ -11,13 +11,15 @@ class Position:
 
     Attributes:
         index: `[sample]`, int64, 0 ≤ index < tokens.
+        places: The same as numbers.
         common: The position if it is the same in all samples, else None.
     """
 
     def __init__(self, index: Tensor) -> None:
         self.index = index
-        first = int(index[0])
-        self.common = first if bool((index == first).all()) else None
+        self.places: list[int] = index.tolist()
+        self.common = self.places[0] if len(set(self.places)) == 1 else None
+        self._checked: dict[int, Tensor] = {}
 
     def repeated(self, times: int) -> "Position":
         """Return the same positions for as many batches, one behind the other."""
@@ -46,10 +48,14 @@ class Position:
         Returns:
             `[chosen]` where all samples agree, else `[sample, chosen]`; CLS comes first.
         """
-        checked = sorted({queries // 3, 2 * queries // 3})
+        if queries not in self._checked:  # made once: to bring it to a GPU is to wait for it
+            self._checked[queries] = self._make_checked(sorted({queries // 3, 2 * queries // 3}))
+        return self._checked[queries]
+
+    def _make_checked(self, others: list[int]) -> Tensor:
         if self.common is not None:
-            return torch.tensor([self.common, *checked], device=self.index.device)
-        return torch.stack([self.index, *(torch.full_like(self.index, place) for place in checked)], dim=1)
+            return torch.tensor([self.common, *others], device=self.index.device)
+        return torch.stack([self.index, *(torch.full_like(self.index, place) for place in others)], dim=1)
 
 
 def rows_at(tensor: Tensor, index: Tensor) -> Tensor:

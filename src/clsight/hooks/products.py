@@ -10,6 +10,7 @@ from torch import Tensor
 
 _LARGE = 2**20
 _LARGE_SAMPLE = 2**17
+_WIDENS = hasattr(torch.ops.aten.bmm, "dtype")  # since torch 2.8
 
 
 def product(left: Tensor, right: Tensor) -> Tensor:
@@ -26,6 +27,18 @@ def product(left: Tensor, right: Tensor) -> Tensor:
     if _would_be_copied(right):
         return torch.stack([one @ other for one, other in zip(left, right, strict=True)])
     return left @ right
+
+
+def product_in(dtype: torch.dtype, left: Tensor, right: Tensor) -> Tensor:
+    """Return `left @ right` as `product` does, computed in a dtype that holds every number of theirs.
+
+    A GPU multiplies half precision exactly, adds up in float32, and need not write out a wider copy first.
+    """
+    is_half = left.dtype == right.dtype and right.dtype in (torch.bfloat16, torch.float16)
+    if _WIDENS and is_half and dtype == torch.float32 and right.device.type == "cuda":
+        wide = torch.bmm(left.flatten(0, 1), right.flatten(0, 1), out_dtype=dtype)
+        return wide.view(*left.shape[:3], -1)
+    return product(left.to(dtype), right.to(dtype))
 
 
 def result_dtype(tensor: Tensor) -> torch.dtype:

@@ -5,6 +5,8 @@ projection W_O. With it, ‖v W_O‖ tells how much a token can contribute at al
 arXiv:2004.10102). Names of modules play no part.
 """
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
@@ -19,8 +21,19 @@ _LARGE = 2**20
 _LINEAR = 2e-2  # half precision rounds what an adapter adds
 
 
+@dataclass(frozen=True)
+class _Noted:
+    is_projection: Tensor  # a boolean scalar
+    weight: Tensor  # effective
+    gram: Tensor | None
+
+
 class ProjectionFinder:
-    """Wait, after one attention call, for the linear map that reads its merged heads at CLS."""
+    """Wait, after one attention call, for the linear map that reads its merged heads at CLS.
+
+    Attributes:
+        noted: The linear maps that were noted, in order.
+    """
 
     def __init__(self, call: AttentionCall, position: Position) -> None:
         self._value = call.value.detach()
@@ -30,6 +43,7 @@ class ProjectionFinder:
         self._merged = self._position.at(call.output.detach()).flatten(1)
         self._merged_other_way = self._heads_first(call) if call.is_folded else None
         self._maps_left = _NEXT_MAPS
+        self.noted: list[_Noted] = []
 
     @property
     def is_waiting(self) -> bool:
@@ -43,13 +57,39 @@ class ProjectionFinder:
             features: `[…, head · value_dim]`, input of the linear map.
             weight: `[channel, head · value_dim]`.
         """
-        self._maps_left -= 1
-        if features.shape[-1] != self._merged.shape[-1] or weight.dim() != 2:
+        if not self._may_be_projection(features, weight):
             return False
         if not any(torch.equal(rows, self._merged) for rows in self._cls_rows(features.detach())):
             return False
         self._maps_left = 0
         return True
+
+    def note(self, features: Tensor, weight: Tensor, receivers: list[nn.Module]) -> None:
+        """Note a linear map that may be the projection, on its device and without waiting for it.
+
+        When that is known, its weight may be gone, as where a model is sharded. Only adapters are waited for.
+        """
+        rows = self._cls_rows(features.detach()) if self._may_be_projection(features, weight) else []
+        if not rows:
+            return
+        equal = torch.cat([(one == self._merged).view(1, -1) for one in rows]).all(1).any()
+        if _adapters(receivers) and not bool(equal):
+            return
+        effective = self.effective_weight(weight, receivers)
+        if effective is not None:
+            self.noted.append(_Noted(equal, effective, None if self.noted else self.gram(effective)))
+
+    def noted_gram(self) -> Tensor | None:
+        """Return `gram` of the first noted map that is the projection, or None. Waits for the device."""
+        answers = torch.stack([one.is_projection for one in self.noted]).tolist() if self.noted else []
+        for one, is_projection in zip(self.noted, answers, strict=True):
+            if is_projection and (one.gram is not None or one.weight.untyped_storage().nbytes()):
+                return self.gram(one.weight) if one.gram is None else one.gram
+        return None
+
+    def _may_be_projection(self, features: Tensor, weight: Tensor) -> bool:
+        self._maps_left -= 1
+        return features.shape[-1] == self._merged.shape[-1] and weight.dim() == 2
 
     def is_read_the_other_way(self, features: Tensor) -> bool:
         """Tell whether a linear map reads the heads merged as if heads came before samples in the batch."""
@@ -77,7 +117,7 @@ class ProjectionFinder:
         Returns:
             The weight, or None where an adapter may drop values at random.
         """
-        adapters = [module for module in receivers if not isinstance(module, nn.Linear | nn.Sequential)]
+        adapters = _adapters(receivers)
         if any(module.training for module in adapters):
             return None
         for adapter in adapters:
@@ -122,18 +162,22 @@ class ProjectionFinder:
 
     def _cls_rows(self, features: Tensor) -> list[Tensor]:
         """Return what the features hold at CLS, `[sample, channel]`, in each layout that fits them."""
-        samples, index = self._merged.shape[0], self._position.index
-        order = torch.arange(samples, device=index.device)
-        if features.dim() == 2 and features.shape[0] == samples * self._tokens:
-            return [features[index * samples + order], features[order * self._tokens + index]]
+        samples, tokens, position = self._merged.shape[0], self._tokens, self._position
+        if features.dim() == 2 and features.shape[0] == samples * tokens:
+            unfolded = features.view(tokens, samples, -1).transpose(0, 1), features.view(samples, tokens, -1)
+            return [position.in_sequence(one) for one in unfolded]
         if features.dim() == 2 and features.shape[0] == samples:
             return [features]
         rows = []
-        if features.shape[:-1] == (samples, self._tokens):
-            rows.append(features[order, index])
-        if features.shape[:-1] == (self._tokens, samples):
-            rows.append(features[index, order])
+        if features.shape[:-1] == (samples, tokens):
+            rows.append(position.in_sequence(features))
+        if features.shape[:-1] == (tokens, samples):
+            rows.append(position.in_sequence(features.transpose(0, 1)))
         return rows
+
+
+def _adapters(receivers: list[nn.Module]) -> list[nn.Module]:
+    return [module for module in receivers if not isinstance(module, nn.Linear | nn.Sequential)]
 
 
 def norm_after(value: Tensor, gram: Tensor) -> Tensor:

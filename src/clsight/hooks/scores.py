@@ -7,7 +7,7 @@ from torch import Tensor
 
 from clsight.hooks.operations import AttentionCall, split, unfold_mask
 from clsight.hooks.positions import Position, rows_at
-from clsight.hooks.products import product
+from clsight.hooks.products import product, product_in
 
 _BLOCK_BYTES = 32 * 2**20
 
@@ -21,9 +21,9 @@ def query_scores(call: AttentionCall, index: Tensor) -> Tensor:
     """
     if call.scores is not None:
         return rows_at(call.scores, index).to(call.dtype)
-    query = rows_at(call.query, index).to(call.dtype)
+    query = rows_at(call.query, index)
     grouped = split(query, 1, call.key.shape[1]).flatten(2, 3)
-    scores = product(grouped, call.key.to(call.dtype).transpose(2, 3)).reshape(*query.shape[:3], -1)
+    scores = product_in(call.dtype, grouped, call.key.transpose(2, 3)).reshape(*query.shape[:3], -1)
     scores = scores.mul_(call.scale)
     if call.mask is not None:
         scores = _masked(scores, _mask_rows(_mask_of(call), index))
@@ -37,12 +37,12 @@ def cls_key_scores(call: AttentionCall, position: Position) -> Tensor:
     """Return the scores of every query against the CLS key: `[sample, head, query]`."""
     if call.scores is not None:
         return position.at(call.scores.transpose(2, 3)).to(call.dtype)
-    key = position.at(call.key).to(call.dtype)
+    key = position.at(call.key)
     if call.key.shape[1] == call.heads:
-        scores = product(key[:, :, None], call.query.to(call.dtype).transpose(2, 3)).squeeze(2)
+        scores = product_in(call.dtype, key[:, :, None], call.query.transpose(2, 3)).squeeze(2)
     else:
         queries = split(call.query, 1, call.key.shape[1]).to(call.dtype)
-        scores = (queries * key[:, :, None, None]).sum(-1).flatten(1, 2)
+        scores = (queries * key.to(call.dtype)[:, :, None, None]).sum(-1).flatten(1, 2)
     scores = scores.mul_(call.scale)
     if call.mask is not None:
         scores = _masked(scores, _mask_column(call, position))

@@ -81,7 +81,8 @@ def check_unchanged(layers: Sequence[Layer], names: Sequence[str]) -> None:
 
 def _gathered(values: Sequence[Tensor]) -> Tensor:
     """Return `[layer, sample]` in float64 on the CPU; layers may live on several devices."""
-    return torch.stack([value.to("cpu", torch.float64) for value in values])
+    together = values if len({value.device for value in values}) == 1 else [value.cpu() for value in values]
+    return torch.stack(list(together)).cpu().double()  # some devices have no float64
 
 
 def _column_of(values: Sequence[float]) -> Tensor:

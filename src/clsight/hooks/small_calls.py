@@ -23,6 +23,9 @@ _SMALL = 2**20
 _TOGETHER = 12
 """Calls that are looked at together at most."""
 
+_ON_DEVICE = 2**27
+"""Bytes of the calls that are looked at together on a GPU, where starting an operation is what costs."""
+
 _COPIED = ("query", "key", "value", "output", "log_sum_exp")
 
 
@@ -63,24 +66,35 @@ class _Group:
     call: AttentionCall
     position: Position
     copies: dict[str, Tensor]
+    room: int
+    given_mask: Tensor | None
+    mask_version: int
     layers: list[Layer] = field(default_factory=list)
 
     @classmethod
     def like(cls, call: AttentionCall, position: Position) -> "_Group":
         copies = {}
+        room = min(_TOGETHER, _ON_DEVICE // max(1, _bytes(call))) if call.is_far else _TOGETHER
         for name in _COPIED:
             tensor = getattr(call, name)
             if tensor is not None:
-                copies[name] = tensor.new_empty((_TOGETHER * len(tensor), *tensor.shape[1:]))
+                copies[name] = tensor.new_empty((room * len(tensor), *tensor.shape[1:]))
         mask = None if call.mask is None else call.mask.detach().clone()
-        return cls(replace(call, mask=mask), position, copies)
+        version = -1 if call.mask is None else call.mask._version
+        return cls(replace(call, mask=mask), position, copies, room, call.mask, version)
 
     def has_room_for(self, call: AttentionCall) -> bool:
         """Tell whether one more call fits: its mask is what that of the others was."""
         mine, other = self.call.mask, call.mask
-        if len(self.layers) == _TOGETHER:
+        if len(self.layers) == self.room:
             return False
-        return mine is None or other is None or torch.equal(mine, other)
+        if (
+            mine is None
+            or other is None
+            or (other is self.given_mask and other._version == self.mask_version)
+        ):
+            return True
+        return torch.equal(mine, other)
 
     def add(self, layer: Layer, call: AttentionCall) -> None:
         with torch.no_grad():
@@ -130,8 +144,12 @@ def _is_small(call: AttentionCall) -> bool:
         return False
     if call.mask is not None and call.mask.dim() == 3:  # samples and heads in one dimension
         return False
+    return _bytes(call) <= (_ON_DEVICE // 2 if call.is_far else _SMALL)
+
+
+def _bytes(call: AttentionCall) -> int:
     tensors = (call.query, call.key, call.value, call.output, call.mask)
-    return sum(tensor.nbytes for tensor in tensors if tensor is not None) <= _SMALL
+    return sum(tensor.nbytes for tensor in tensors if tensor is not None)
 
 
 def _kind(call: AttentionCall) -> tuple[Any, ...]:
