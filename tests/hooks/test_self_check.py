@@ -59,6 +59,48 @@ def test_output_that_is_one_percent_off_is_refused(dtype):
         check(replace(call, output=call.output * 1.01), dtype)
 
 
+def with_fewer_bits(tensor):
+    """Round to the 10 bits of a mantissa that TF32 keeps."""
+    return ((tensor.view(torch.int32) + 0x1000) & ~0x1FFF).view(torch.float32)
+
+
+def tf32_call(scale_of_query):
+    """A call whose output was computed as a GPU does that may round the factors of float32 products."""
+    call = attention_call(scale_of_query=scale_of_query)
+    scores = with_fewer_bits(call.query) @ with_fewer_bits(call.key).mT * call.scale
+    weights = torch.softmax(scores.masked_fill(~call.mask, float("-inf")), dim=-1)
+    output = with_fewer_bits(weights) @ with_fewer_bits(call.value)
+    return replace(call, output=output, log_sum_exp=None, kernel="math")
+
+
+@pytest.fixture
+def fewer_bits():
+    """Let torch compute products of float32 in TF32."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")
+    yield
+    torch.set_float32_matmul_precision(before)
+
+
+@pytest.mark.parametrize("scale_of_query", [1.0, 8.0])
+@pytest.mark.usefixtures("fewer_bits")
+def test_output_rounded_as_the_user_allows_passes(scale_of_query):
+    check(tf32_call(scale_of_query))
+
+
+@pytest.mark.usefixtures("fewer_bits")
+def test_output_that_is_one_percent_off_is_refused_where_products_are_rounded_too():
+    call = tf32_call(1.0)
+    with pytest.raises(CaptureError, match=r"the CLS row times the values to be the layer's own output"):
+        check(replace(call, output=call.output * 1.01))
+
+
+@pytest.mark.parametrize("scale_of_query", [1.0, 8.0])
+def test_output_rounded_without_leave_is_refused(scale_of_query):
+    with pytest.raises(CaptureError, match=r"the CLS row times the values to be the layer's own output"):
+        check(tf32_call(scale_of_query))
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_normalizer_that_is_one_percent_off_is_refused(dtype):
     call = attention_call(dtype)

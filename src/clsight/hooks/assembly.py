@@ -16,6 +16,7 @@ from clsight.errors import CaptureError
 from clsight.hooks.cls_view import ClsView
 from clsight.hooks.gradient import Tap
 from clsight.hooks.operations import AttentionCall
+from clsight.hooks.products import rounding_of_products
 from clsight.schema import SCHEMA_VERSION
 
 _TEXT = np.dtypes.StringDType()
@@ -32,12 +33,14 @@ class Layer:
         view: What CLS sees; set when the call was looked at.
         dtype: The dtype the operation ran in.
         coarsest_dtype: The dtype that rounded its result most.
+        rounding: How far the operation may have rounded each factor of its float32 products, relatively.
         tokens: Number of tokens of its sequence.
         extra_keys: Keys at the end that are no tokens of the sequence.
         is_class_attention: Whether CLS was the only query.
         has_dropout: Whether weights were dropped after the softmax.
         is_folded: Whether the model's own code folded heads into the batch.
         is_misread: Whether it turned out that it put heads before samples.
+        is_overwritten: Whether its values were changed in place before they were measured.
         gram: What makes `value_norm` of the values, as long as the call waits to be looked at.
         value_norm: `[sample, head, key]`, ‖v W_O‖, once the output projection was found.
         contribution_norm: `[sample, key]`, ‖Σ_h row_h v_h W_O‖, likewise, if asked for.
@@ -50,12 +53,14 @@ class Layer:
     view: ClsView = field(init=False)
     dtype: torch.dtype
     coarsest_dtype: torch.dtype
+    rounding: float
     tokens: int
     extra_keys: int
     is_class_attention: bool
     has_dropout: bool
     is_folded: bool
     is_misread: bool = False
+    is_overwritten: bool = False
     gram: Tensor | None = None
     value_norm: Tensor | None = None
     contribution_norm: Tensor | None = None
@@ -70,6 +75,9 @@ class Layer:
             path,
             dtype=call.query.dtype,
             coarsest_dtype=call.coarsest_dtype,
+            rounding=rounding_of_products(call.query.device.type)
+            if call.query.dtype == torch.float32
+            else 0.0,
             tokens=call.tokens,
             extra_keys=call.extra_keys,
             is_class_attention=call.is_class_attention,
@@ -204,7 +212,11 @@ def _add_vectors(
             continue
         variables[name] = (("sample", "layer", "head", "head_dim"), stack(name))
     missing = [name for name, layer in zip(forward.names, layers, strict=True) if layer.value_norm is None]
-    if missing:
+    if any(layer.is_overwritten for layer in layers):
+        forward.absent["value_norm"] = (
+            "the model overwrites values before the next layer, such as in one buffer"
+        )
+    elif missing:
         forward.absent["value_norm"] = (
             f"no linear map was fed the merged heads of {', '.join(missing)}: "
             "a norm, a gate or dropout in an adapter may stand between"

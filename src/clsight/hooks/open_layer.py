@@ -48,7 +48,8 @@ class OpenLayer:
 
         Where queries, keys or values were overwritten since, the view stays as it is, without norms.
         """
-        if self.call.versions != self._versions:
+        self.layer.is_overwritten = self.call.versions != self._versions
+        if self.layer.is_overwritten:
             return
         if self._bound is not None and is_blurred(self.call, float(self._bound)):
             self.layer.view = view_cls(self.call, self.position).on(shelf)

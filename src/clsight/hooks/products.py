@@ -10,6 +10,7 @@ from torch import Tensor
 
 _LARGE = 2**20
 _LARGE_SAMPLE = 2**17
+_SETTINGS = {"highest": "ieee", "high": "tf32", "medium": "bf16"}
 _WIDENS = hasattr(torch.ops.aten.bmm, "dtype")  # since torch 2.8
 
 
@@ -48,7 +49,7 @@ def result_dtype(tensor: Tensor) -> torch.dtype:
 
 def exact_dtype(tensor: Tensor) -> torch.dtype:
     """Return the dtype in which products are at least as exact as float32."""
-    return torch.float64 if _is_rounded(tensor.device.type) else result_dtype(tensor)
+    return torch.float64 if rounding_of_products(tensor.device.type) else result_dtype(tensor)
 
 
 def _would_be_copied(tensor: Tensor) -> bool:
@@ -59,10 +60,10 @@ def _would_be_copied(tensor: Tensor) -> bool:
     return groups > 1 and tensor.stride(0) != tensor.stride(1) * groups
 
 
-def _is_rounded(device: str) -> bool:
-    """Tell whether the user lets a device compute matrix products of float32 in fewer bits."""
+def rounding_of_products(device: str) -> float:
+    """Return how far the user lets a device round each factor of a float32 product, relatively; 0.0: not."""
     backend = {"cuda": torch.backends.cuda, "cpu": torch.backends.mkldnn}.get(device)
     setting = getattr(getattr(backend, "matmul", None), "fp32_precision", None)
     if setting is None:  # torch before 2.9 has one setting for all
-        return torch.get_float32_matmul_precision() != "highest"
-    return setting not in ("ieee", "none")
+        setting = _SETTINGS[torch.get_float32_matmul_precision()]
+    return {"tf32": 2.0**-11, "bf16": 2.0**-8}.get(setting, 0.0)

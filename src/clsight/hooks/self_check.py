@@ -12,6 +12,7 @@ from clsight.hooks.cls_view import ClsView
 _BASE_ULPS = 64.0
 _SCORE_ULPS = 8.0
 _HALF_OUTPUT_ULPS = 2.0
+_FACTORS = 2.0
 _MASKED = 1e-6
 
 
@@ -20,7 +21,7 @@ def check_layers(layers: Sequence[Layer], names: Sequence[str]) -> None:
 
     The output check compares `row · value` with the output at CLS, the column check compares two other
     queries with their whole rows. Both may differ by rounding: of the scores, which grows with their size,
-    and, in half precision, of the output itself.
+    and of the output itself, in half precision and where the user allows products in fewer bits (TF32).
 
     Args:
         layers: The layers.
@@ -47,6 +48,7 @@ def check_layers(layers: Sequence[Layer], names: Sequence[str]) -> None:
     half = [dtype in (torch.bfloat16, torch.float16) for dtype in dtypes]
     eps = _column_of([torch.finfo(dtype).eps for dtype in dtypes])
     of_output = torch.where(_column_of(half) > 0, rounding + _HALF_OUTPUT_ULPS * eps, eps * ulps)
+    of_output = of_output + _column_of([layer.rounding for layer in layers]) * (_FACTORS + largest)
     output_error = _gathered([view.output_error for view in views])
     unknown = output_error.isnan() & (_column_of([layer.has_dropout for layer in layers]) == 0)
     if bool(unknown.any()):
