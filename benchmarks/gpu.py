@@ -84,6 +84,23 @@ def own_encoder(head_dim: int = 64) -> nn.Module:
     return sharpened(nn.TransformerEncoder(layer, 3, enable_nested_tensor=False))
 
 
+class InTurn(nn.Module):
+    """The layers of `own_encoder`, in turn on the CPU and on the GPU, as a model too large for one may be."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = own_encoder().cpu().layers
+        self.devices = ("cpu", "cuda", "cpu")
+        for layer, device in zip(self.layers, self.devices, strict=True):
+            layer.to(device)
+
+    def forward(self, src: Tensor) -> Tensor:
+        """Return the states, `[sample, token, channel]`."""
+        for layer, device in zip(self.layers, self.devices, strict=True):
+            src = layer(src.to(device))
+        return src
+
+
 def bert() -> nn.Module:
     """Return a BERT of three layers as transformers builds it."""
     import transformers
@@ -192,6 +209,13 @@ def print_exactness() -> None:
                 str(dtype),
                 lambda i=inputs: exactness(own_encoder(), i, "", 0),
             )
+    inputs = series(torch.float32)
+    print_case(
+        "CPU and GPU in turn",
+        "as torch chooses",
+        "float32",
+        lambda i=inputs: exactness(InTurn().eval(), i, "", 0),
+    )
     torch.backends.cuda.matmul.allow_tf32 = True
     for kernel in ("memory-efficient", "math"):
         inputs = series(torch.float32)

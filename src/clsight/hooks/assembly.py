@@ -17,6 +17,7 @@ from clsight.hooks.cls_view import ClsView
 from clsight.hooks.gradient import Tap
 from clsight.hooks.operations import AttentionCall
 from clsight.hooks.products import rounding_of_products
+from clsight.hooks.shelf import stacked
 from clsight.schema import SCHEMA_VERSION
 
 _TEXT = np.dtypes.StringDType()
@@ -183,7 +184,7 @@ def _layer_variables(forward: ForwardPass, mask: NDArray[np.bool_]) -> dict[str,
     layers = forward.layers
 
     def stack(name: str) -> NDArray[Any]:
-        return _numpy(torch.stack([getattr(layer.view, name) for layer in layers], dim=1))
+        return _numpy(stacked([getattr(layer.view, name) for layer in layers]))
 
     weights = ("sample", "layer", "head", "token")
     attended_by = stack("column")
@@ -222,7 +223,7 @@ def _add_vectors(
             "a norm, a gate or dropout in an adapter may stand between"
         )
     else:
-        norms = torch.stack([layer.value_norm for layer in layers if layer.value_norm is not None], dim=1)
+        norms = stacked([layer.value_norm for layer in layers if layer.value_norm is not None])
         variables["value_norm"] = (("sample", "layer", "head", "token"), _numpy(norms))
 
 

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from clsight.hooks.assembly import Layer
@@ -13,6 +12,7 @@ from clsight.hooks.mixing import received_weight, roll_out
 from clsight.hooks.positions import Position
 from clsight.hooks.residual import ResidualStream
 from clsight.hooks.scores import per_query_head
+from clsight.hooks.shelf import stacked
 
 WEIGHTS = ("sample", "layer", "head", "token")
 VECTORS = ("sample", "layer", "head", "token", "head_dim")
@@ -80,7 +80,7 @@ def _keys_values(finished: Finished, extras: Extras) -> None:
         if tensors[0].shape[-1] != calls[0].query.shape[-1]:
             extras.absent[f"{name}s"] = "its head width differs from the query's"
         else:
-            extras.variables[f"{name}s"] = (VECTORS, torch.stack(tensors, dim=1))
+            extras.variables[f"{name}s"] = (VECTORS, stacked(tensors))
 
 
 def _contributions(finished: Finished, extras: Extras) -> None:
@@ -88,7 +88,7 @@ def _contributions(finished: Finished, extras: Extras) -> None:
     if len(found) < len(finished.layers):
         extras.absent["contribution_norm"] = "the output projection was not found in every layer"
     else:
-        extras.variables["contribution_norm"] = (("sample", "layer", "token"), torch.stack(found, dim=1))
+        extras.variables["contribution_norm"] = (("sample", "layer", "token"), stacked(found))
 
 
 def _hidden(finished: Finished, extras: Extras) -> None:
@@ -107,7 +107,7 @@ def _rollout(finished: Finished, extras: Extras) -> None:
 def _received(finished: Finished, extras: Extras) -> None:
     calls = [layer.call for layer in finished.layers if layer.call is not None]
     weights = [received_weight(call, finished.token_mask) for call in calls]
-    extras.variables["received"] = (WEIGHTS, torch.stack(weights, dim=1))
+    extras.variables["received"] = (WEIGHTS, stacked(weights))
 
 
 def _gradient(finished: Finished, extras: Extras) -> None:
@@ -120,4 +120,4 @@ def _gradient(finished: Finished, extras: Extras) -> None:
     if gradients is None:
         extras.absent["attends_to_gradient"] = "the target does not reach every layer through its graph"
     else:
-        extras.variables["attends_to_gradient"] = (WEIGHTS, torch.stack(gradients, dim=1))
+        extras.variables["attends_to_gradient"] = (WEIGHTS, stacked(gradients))

@@ -106,7 +106,7 @@ class Forward:
         if call.tokens not in self._positions:
             self._positions[call.tokens] = Position(resolve_cls_index(self._settings.cls_index, call))
             self._attended[call.tokens] = attended_keys(call)
-        position = self._positions[call.tokens]
+        position = self._positions[call.tokens].on(call.query.device)
         self._settle()
         layer = Layer.of(call, path)
         if "contributions" in self._settings.keep or not self._small.take(layer, call, position):

@@ -77,9 +77,10 @@ def roll_out(calls: Sequence[AttentionCall], position: Position) -> Tensor:
     """
     last = calls[-1]
     share = torch.zeros(last.samples, last.keys, dtype=last.dtype, device=last.query.device)
-    share[torch.arange(last.samples, device=share.device), position.index] = 1.0
+    share[torch.arange(last.samples, device=share.device), position.on(share.device).index] = 1.0
     for call in reversed(calls):
-        share = _one_layer_down(call, share, position)
+        device = call.query.device
+        share = _one_layer_down(call, share.to(device), position.on(device))
     return share
 
 
@@ -113,5 +114,5 @@ def received_weight(call: AttentionCall, token_mask: Tensor) -> Tensor:
     if call.is_class_attention:
         shape = (call.samples, call.heads, call.keys)
         return torch.full(shape, float("nan"), dtype=call.dtype, device=call.query.device)
-    real = token_mask[:, : call.queries].to(call.dtype)
+    real = token_mask[:, : call.queries].to(call.query.device, call.dtype)
     return mix(call, real / real.sum(-1, keepdim=True))

@@ -68,12 +68,13 @@ class Stays:
         before = next((left for left in reversed(self._left) if not left.name.startswith(inside)), None)
         entering = sequence_in(inputs, tokens, len(position.index))
         if entering is not None and before is not None:
-            alike = _alike(before.state, entering, position, may_wait=may_wait)
+            state = before.state.to(entering.device)
+            alike = _alike(state, entering, position.on(entering.device), may_wait=may_wait)
             if alike is not None:
                 self._entered.append(_Entered(name, before.name, alike, position))
         leaving = sequence_in(output, tokens, len(position.index))
         if leaving is not None:
-            self._left.append(_Left(name, position.in_sequence(leaving).clone()))
+            self._left.append(_Left(name, position.on(leaving.device).in_sequence(leaving).clone()))
 
 
 def _alike(state: Tensor, entering: Tensor, position: Position, *, may_wait: bool) -> Tensor | None:

@@ -21,6 +21,10 @@ class Position:
         self.common = self.places[0] if len(set(self.places)) == 1 else None
         self._checked: dict[int, Tensor] = {}
 
+    def on(self, device: torch.device) -> "Position":
+        """Return the same positions on a device: layers of one model may live on several."""
+        return self if self.index.device == device else Position(self.index.to(device))
+
     def repeated(self, times: int) -> "Position":
         """Return the same positions for as many batches, one behind the other."""
         return Position(self.index.repeat(times))

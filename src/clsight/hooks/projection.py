@@ -89,12 +89,19 @@ class ProjectionFinder:
 
     def _may_be_projection(self, features: Tensor, weight: Tensor) -> bool:
         self._maps_left -= 1
+        if features.device != self._merged.device:
+            return False
         return features.shape[-1] == self._merged.shape[-1] and weight.dim() == 2
 
     def is_read_the_other_way(self, features: Tensor) -> bool:
         """Tell whether a linear map reads the heads merged as if heads came before samples in the batch."""
         other = self._merged_other_way
-        if other is None or features.shape[-1] != other.shape[-1] or torch.equal(other, self._merged):
+        if (
+            other is None
+            or features.shape[-1] != other.shape[-1]
+            or features.device != other.device
+            or torch.equal(other, self._merged)
+        ):
             return False
         return any(torch.equal(rows, other) for rows in self._cls_rows(features.detach()))
 

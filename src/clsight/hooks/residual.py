@@ -6,8 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from clsight.hooks.calls import tensors_in
+from clsight.hooks.moving import sequence_in
 from clsight.hooks.positions import Position
+from clsight.hooks.shelf import stacked
 
 
 @dataclass(frozen=True)
@@ -45,19 +46,16 @@ class ResidualStream:
                 return None, f"what enters and leaves `{name}` is not one sequence of the same width"
             passages.append(seen[int(run or 0)])
         for name, before, after in zip(names, passages, passages[1:], strict=False):
-            if not torch.equal(before.leaving, after.entering):
+            if not torch.equal(before.leaving, after.entering.to(before.leaving.device)):
                 return None, f"what leaves `{name}` is not what enters the next layer"
         states = [passages[0].entering, *(passage.leaving for passage in passages)]
-        return torch.stack(states, dim=1), ""
+        return stacked(states), ""
 
 
 def _cls_states(value: Any, tokens: int, cls_index: Tensor) -> Tensor | None:
     """Return the first sequence among tensors at CLS, `[sample, channel]`, or None."""
-    samples = len(cls_index)
-    order = torch.arange(samples, device=cls_index.device)
-    for tensor in tensors_in(value):
-        if tensor.dim() == 3 and tensor.shape[:2] == (samples, tokens):
-            return tensor.detach()[order, cls_index]
-        if tensor.dim() == 3 and tensor.shape[:2] == (tokens, samples):
-            return tensor.detach()[cls_index, order]
-    return None
+    sequence = sequence_in(value, tokens, len(cls_index))
+    if sequence is None:
+        return None
+    index = cls_index.to(sequence.device)
+    return sequence[torch.arange(len(index), device=index.device), index]

@@ -8,6 +8,7 @@ from torch import Tensor
 from clsight.errors import CaptureError
 from clsight.hooks.assembly import Layer
 from clsight.hooks.cls_view import ClsView
+from clsight.hooks.shelf import stacked
 
 _BASE_ULPS = 64.0
 _SCORE_ULPS = 8.0
@@ -83,8 +84,7 @@ def check_unchanged(layers: Sequence[Layer], names: Sequence[str]) -> None:
 
 def _gathered(values: Sequence[Tensor]) -> Tensor:
     """Return `[layer, sample]` in float64 on the CPU; layers may live on several devices."""
-    together = values if len({value.device for value in values}) == 1 else [value.cpu() for value in values]
-    return torch.stack(list(together)).cpu().double()  # some devices have no float64
+    return stacked(values).T.cpu().double()  # some devices have no float64
 
 
 def _column_of(values: Sequence[float]) -> Tensor:
@@ -176,7 +176,7 @@ def mask_notes(views: Sequence[ClsView], names: Sequence[str], token_mask: Tenso
     padding = ~token_mask
     if not bool(padding.any()):
         return []
-    worst = [float(view.row.amax(dim=1)[padding].amax()) for view in views]
+    worst = [float(view.row.amax(dim=1)[padding.to(view.row.device)].amax()) for view in views]
     largest = max(worst)
     if largest <= _MASKED:
         return []

@@ -7,12 +7,18 @@ and values holds all of them, of every layer.
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 _PIECE_BYTES = 4 * 2**20
 _ALIGNED = 64
+
+
+def stacked(tensors: Sequence[Tensor]) -> Tensor:
+    """Return the tensors of all layers with their dimension behind `sample`, on the device of the first."""
+    return torch.stack([tensor.to(tensors[0].device) for tensor in tensors], dim=1)
 
 
 class Shelf:
