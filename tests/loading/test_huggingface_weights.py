@@ -175,16 +175,6 @@ def test_files_of_a_trainer_are_not_opened(bert):
     assert clsight.load(bert).cls_index == 0
 
 
-def test_an_adapter_is_refused_with_the_way_out(tmp_path):
-    (tmp_path / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": "someone/bert"}))
-    with pytest.raises(CheckpointError) as refusal:
-        clsight.load(tmp_path)
-    assert str(refusal.value) == (
-        f"`{tmp_path}`: expected a whole model, but got a PEFT adapter, whose base model lies elsewhere. "
-        "Merge them: model.merge_and_unload().save_pretrained('merged') in Python."
-    )
-
-
 def test_a_snapshot_in_the_cache_of_a_hub_is_a_folder(tmp_path):
     """Its files are links into the blobs beside it, by their checksums."""
     snapshot, blobs = tmp_path / "snapshots" / "0a1b", tmp_path / "blobs"

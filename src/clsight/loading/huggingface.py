@@ -7,6 +7,7 @@ import torch
 
 from clsight.errors import CheckpointError
 from clsight.loading.fitting import by_layer
+from clsight.loading.folders_of_models import ADAPTER_FILE, adapter_error
 from clsight.loading.huggingface_classes import Choice, choose
 from clsight.loading.huggingface_config import CONFIG_FILE, read_config
 from clsight.loading.huggingface_pictures import picture_side
@@ -18,7 +19,6 @@ from clsight.loading.subject import Subject
 from clsight.loading.tensor_files import read_json
 
 HUGGINGFACE_OPTIONS: Final = frozenset({"architecture", "cls_index"})
-_ADAPTER_FILE: Final = "adapter_config.json"
 _STATED: Final = "transformers:"
 
 
@@ -26,7 +26,7 @@ def is_huggingface_folder(path: Path, options: Options) -> bool:
     """Tell whether a folder has a `config.json` as transformers writes it, or an adapter of PEFT."""
     if options.architecture and not options.architecture.startswith(_STATED):
         return False
-    if options.architecture or (path / _ADAPTER_FILE).is_file():
+    if options.architecture or (path / ADAPTER_FILE).is_file():
         return True
     if not (path / CONFIG_FILE).is_file():
         return False
@@ -65,13 +65,8 @@ def huggingface_subject(
         longest: Most tokens of a sentence, if fewer than the model can take.
         lowercase: Whether sentences are lowercased first.
     """
-    if (folder / _ADAPTER_FILE).exists():
-        raise CheckpointError(
-            str(folder),
-            expected="a whole model",
-            got="a PEFT adapter, whose base model lies elsewhere",
-            next_step="Merge them: model.merge_and_unload().save_pretrained('merged') in Python",
-        )
+    if (folder / ADAPTER_FILE).exists():
+        raise adapter_error(folder)
     choice, kind = _chosen(folder, options)
     file = read_weights(folder)
     found = fitted(choice.model_class, choice.config, file, folder, **_without_pooler(choice, file.tensors))

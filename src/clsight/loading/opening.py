@@ -9,6 +9,7 @@ from torch import nn
 from clsight import __version__
 from clsight.checkpoints import as_path
 from clsight.errors import CheckpointError, did_you_mean
+from clsight.loading.folders_of_models import refuse_what_is_no_model
 from clsight.loading.huggingface import (
     HUGGINGFACE_OPTIONS,
     is_huggingface_folder,
@@ -123,6 +124,7 @@ def load(
         factory=factory,
     )
     where = as_path(path)
+    refuse_what_is_no_model(where)
     chosen = next(form for form in FORMATS if form.recognizes(where, options))
     _check_options(where, chosen, options)
     subject = chosen.read(where, options)

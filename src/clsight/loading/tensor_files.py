@@ -14,7 +14,7 @@ from clsight.loading.refusals import RefusedError, quoted
 from clsight.loading.safetensors_files import is_safetensors, parse_safetensors
 from clsight.loading.torch_files import OLD_START, parse_torch
 
-__all__ = ["TensorFile", "inside", "read_json", "read_shards", "read_tensors"]
+__all__ = ["TensorFile", "inside", "is_of_a_trainer", "read_json", "read_shards", "read_tensors"]
 
 Kind = Literal["safetensors", "torch"]
 _NO_WEIGHTS: Final = ("training_args", "optimizer", "scheduler", "scaler", "rng_state", "random_states")
@@ -61,7 +61,7 @@ def read_tensors(path: Path) -> TensorFile:
             hold, names code, or is the state of a trainer (`training_args.bin`, `optimizer.pt`), which is not
             opened.
     """
-    if path.stem.lower().rstrip("_0123456789") in _NO_WEIGHTS:
+    if is_of_a_trainer(path):
         raise CheckpointError(
             str(path),
             expected="a file of weights",
@@ -76,6 +76,11 @@ def read_tensors(path: Path) -> TensorFile:
     except RefusedError as refused:
         raise refused.about(path) from refused
     return TensorFile(tensors, extras, hashlib.sha256(data).hexdigest(), kind)
+
+
+def is_of_a_trainer(path: Path) -> bool:
+    """Tell by its name whether a file is what a trainer keeps beside the weights."""
+    return path.stem.lower().rstrip("_0123456789") in _NO_WEIGHTS
 
 
 def _parse(data: bytearray) -> tuple[dict[str, Tensor], dict[str, Any], Kind]:
