@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from clsight.cls_token import replaced
 from clsight.errors import ClsightError
@@ -46,6 +47,21 @@ def test_a_strategy_that_says_nothing_of_a_trained_model_is_refused(strategy):
         f"but got `{strategy}`, {REFUSED[strategy]}"
     )
     assert subject.strategy == ""
+
+
+@pytest.mark.parametrize(
+    ("given", "got", "step"),
+    [
+        (nn.Linear(2, 3), "a module, Linear", "Pass clsight.subject_of(module)"),
+        ("digits-learned", "an object of type str", "Load it first: clsight.load(path)"),
+    ],
+    ids=["a module", "a name"],
+)
+def test_what_is_no_subject_is_refused(given, got, step):
+    assert message(given, "zeros") == (
+        "`subject`: expected what clsight.load or clsight.subject_of returns, which tells where [CLS] is, "
+        f"but got {got}. {step}."
+    )
 
 
 def test_an_unknown_strategy_is_refused_with_the_nearest_name():

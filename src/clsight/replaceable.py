@@ -68,6 +68,7 @@ def owners(module: nn.Module, place: Place) -> list[tuple[nn.Module, str]]:
 
 def check_replaceable(subject: Loaded, strategy: str, seed: int, std: float | None) -> None:
     """Refuse what cannot be replaced, before anything is."""
+    _check_kind(subject)
     own = getattr(subject.module, "cls_token", None)
     _check_strategy(strategy, own if isinstance(own, ClsToken) else None)
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
@@ -95,6 +96,19 @@ def check_replaceable(subject: Loaded, strategy: str, seed: int, std: float | No
             f"strategy {own.name}, without",
             "Choose another model",
         )
+
+
+def _check_kind(subject: object) -> None:
+    """Refuse what is not loaded: a module alone does not tell where its [CLS] is."""
+    if hasattr(subject, "cls_vector") and not isinstance(subject, nn.Module):
+        return
+    is_module = isinstance(subject, nn.Module)
+    refuse(
+        "subject",
+        "what clsight.load or clsight.subject_of returns, which tells where [CLS] is",
+        f"a module, {type(subject).__name__}" if is_module else f"an object of type {type(subject).__name__}",
+        "Pass clsight.subject_of(module)" if is_module else "Load it first: clsight.load(path)",
+    )
 
 
 def _check_strategy(strategy: str, own: ClsToken | None) -> None:
