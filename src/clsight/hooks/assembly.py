@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any, Self
 
 import numpy as np
@@ -18,6 +17,7 @@ from clsight.hooks.gradient import Tap
 from clsight.hooks.operations import AttentionCall
 from clsight.hooks.products import rounding_of_products
 from clsight.hooks.shelf import stacked
+from clsight.hooks.token_map import TokenMap, numbered
 from clsight.schema import SCHEMA_VERSION
 
 _TEXT = np.dtypes.StringDType()
@@ -88,25 +88,6 @@ class Layer:
 
 
 @dataclass
-class TokenMap:
-    """What each token of the encoder's sequence is; every array is `[sample, token]`.
-
-    Attributes:
-        text: What to show for the token.
-        kind: One of `clsight.schema.TOKEN_KINDS`.
-        row: Patch row, −1 elsewhere; None without patches.
-        column: Patch column, −1 elsewhere; None without patches.
-        label: `[sample]`, class index; None if unknown.
-    """
-
-    text: NDArray[Any]
-    kind: NDArray[Any]
-    row: NDArray[np.int16] | None = None
-    column: NDArray[np.int16] | None = None
-    label: NDArray[np.int64] | None = None
-
-
-@dataclass
 class ForwardPass:
     """Everything one forward pass of the module gave.
 
@@ -157,9 +138,14 @@ class Arrays:
         Args:
             tokens: What each token is; None numbers them.
             attributes: Further attributes, such as the model's name.
+
+        Raises:
+            CaptureError: If the tokens are not those of the sequence that was captured.
         """
         mask = self.variables["token_mask"][1]
-        tokens = tokens or _numbered_tokens(mask, self.cls_index, self.extra_keys)
+        if tokens is None:
+            tokens = numbered(mask, self.cls_index, self.extra_keys)
+        tokens.check(mask.shape, self.names)
         return xr.Dataset(
             self.variables,
             coords=_coordinates(self, mask, tokens),
@@ -239,10 +225,10 @@ def _coordinates(arrays: Arrays, mask: NDArray[np.bool_], tokens: TokenMap) -> d
         "token_kind": (per_token, np.asarray(tokens.kind, dtype=_TEXT)),
     }
     if tokens.row is not None and tokens.column is not None:
-        coordinates["row"] = (per_token, tokens.row.astype(np.int16))
-        coordinates["column"] = (per_token, tokens.column.astype(np.int16))
+        coordinates["row"] = (per_token, np.asarray(tokens.row, dtype=np.int16))
+        coordinates["column"] = (per_token, np.asarray(tokens.column, dtype=np.int16))
     if tokens.label is not None:
-        coordinates["label"] = ("sample", tokens.label.astype(np.int64))
+        coordinates["label"] = ("sample", np.asarray(tokens.label, dtype=np.int64))
     if len(set(arrays.cls_index.tolist())) > 1:
         coordinates["cls_position"] = ("sample", arrays.cls_index.astype(np.int64))
     return coordinates
@@ -263,27 +249,6 @@ def _attributes(forward: ForwardPass, cls_index: NDArray[np.int64]) -> dict[str,
         "absent": dict(forward.absent),
         "notes": list(forward.notes),
     }
-
-
-def _numbered_tokens(mask: NDArray[np.bool_], cls_index: NDArray[np.int64], extra_keys: int) -> TokenMap:
-    """Name tokens by their position when nothing is known of them."""
-    samples, count = mask.shape
-    text = np.empty((samples, count), dtype=_TEXT)
-    text[:] = _numbers(count)
-    kind = np.full((samples, count), "step", dtype=_TEXT)
-    kind[~mask] = "pad"
-    for sample, position in enumerate(cls_index):
-        text[sample, position], kind[sample, position] = "[CLS]", "cls"
-    for extra in range(extra_keys):
-        text[:, count - extra_keys + extra], kind[:, count - extra_keys + extra] = "[extra key]", "special"
-    return TokenMap(text, kind)
-
-
-@lru_cache(maxsize=4)
-def _numbers(count: int) -> NDArray[Any]:
-    numbers = np.array([str(number) for number in range(count)], dtype=_TEXT)
-    numbers.flags.writeable = False
-    return numbers
 
 
 def check_same_shape(layers: Sequence[Layer], names: Sequence[str]) -> None:

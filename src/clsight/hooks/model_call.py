@@ -13,10 +13,10 @@ import xarray as xr
 from torch import Tensor, nn
 
 from clsight.errors import CaptureError, ClsightError
-from clsight.hooks.assembly import TokenMap
 from clsight.hooks.calls import LogitsOf, arguments_of, check_inputs, with_tensors
 from clsight.hooks.forward import ClsIndex
 from clsight.hooks.layers import where_raised
+from clsight.hooks.token_map import TokenMap
 from clsight.hooks.watching import original_of
 
 if TYPE_CHECKING:

@@ -11,13 +11,14 @@ import xarray as xr
 from torch import Tensor, nn
 
 from clsight.errors import CaptureError
-from clsight.hooks.assembly import Arrays, TokenMap, assemble
+from clsight.hooks.assembly import Arrays, assemble
 from clsight.hooks.calls import LogitsOf, batch_sizes, stated_token_mask
 from clsight.hooks.forward import ClsIndex, Forward, Settings
 from clsight.hooks.gradient import Target
 from clsight.hooks.keeping import parse_keep
 from clsight.hooks.layers import OwnHook
 from clsight.hooks.operations import AttentionCall, Skipped
+from clsight.hooks.token_map import TokenMap
 from clsight.hooks.watching import Listeners, Watching, original_of
 from clsight.records import concat
 
