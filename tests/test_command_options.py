@@ -14,11 +14,11 @@ from clsight import cli
 from clsight_app.catalog import Catalog, Source
 from encoder_builders import randomize
 from huggingface_folders import TEXT_FAMILIES, save_text_model
-from user_modules import FEATURES, HEADS, WIDTH, FixedForum, Pictures, Series, Text
+from user_modules import FEATURES, HEADS, WIDTH, Abreast, FixedForum, Pictures, Series, Text
 
 CODE = """
 from encoder_builders import randomize
-from user_modules import Series
+from user_modules import Abreast, Series
 
 
 def make():
@@ -62,7 +62,8 @@ def captured(*arguments: object) -> tuple[str, xr.Dataset]:
 @pytest.mark.parametrize("command", ["app", "capture", "doctor"])
 def test_every_command_that_loads_takes_the_options(command: str) -> None:
     text = run(command, "--help").stdout
-    names = ("--architecture", "--heads", "--norm", "--activation", "--cls-index", "--classifies", "--model")
+    names = ("--architecture", "--heads", "--norm", "--activation", "--cls-index", "--within", "--classifies")
+    names = (*names, "--model")
     assert [name for name in names if f"  {name}" not in text] == []
 
 
@@ -119,6 +120,14 @@ def test_model_may_be_left_out_where_a_factory_makes_it(here: Path) -> None:
     printed, record = captured("--model", "mine:make")
     assert printed.startswith("Saved out.zarr.zip: Series, 4 examples")
     assert record.sizes["token"] == 10
+
+
+def test_within_chooses_one_of_several_encoders(here: Path) -> None:
+    torch.save(randomize(Abreast()).state_dict(), "Abreast.pt")
+    _, record = captured("Abreast.pt", "--model", "mine:Abreast", "--within", "right")
+    assert record["layer_name"].values.tolist() == ["right.0", "right.1"]
+    _, record = captured("--model", "mine:Abreast", "--within", "left")
+    assert record["layer_name"].values.tolist() == ["left.layers.0"]
 
 
 def test_neither_model_nor_factory_is_a_sentence(here: Path) -> None:

@@ -201,6 +201,24 @@ class TwoTowers(nn.Module):
         self.right = nn.TransformerEncoder(layer(), 2)
 
 
+class Abreast(nn.Module):
+    """Two encoders over the same steps, of which the second has [CLS] in front."""
+
+    def __init__(self):
+        super().__init__()
+        self.cls = nn.Parameter(torch.empty(WIDTH))
+        self.to_tokens = nn.Linear(FEATURES, WIDTH)
+        self.left = nn.TransformerEncoder(layer(), 1)
+        self.right = nn.ModuleList([layer() for _ in range(2)])
+
+    def forward(self, x):
+        steps = self.to_tokens(x)
+        tokens = torch.cat([self.cls.expand(len(x), 1, -1), steps], dim=1)
+        for each in self.right:
+            tokens = each(tokens)
+        return tokens[:, 0] + self.left(steps).mean(dim=1)
+
+
 @dataclass(frozen=True)
 class User:
     """A module, and what its user states when loading the file.

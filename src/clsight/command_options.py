@@ -28,6 +28,11 @@ _OPTIONS: Final = (
         "--cls-index", metavar="N", type=int, help="Position of [CLS] in the sequence that the encoder sees."
     ),
     click.option(
+        "--within",
+        metavar="NAME",
+        help="The part of your own class whose attention is meant, where it runs several encoders.",
+    ),
+    click.option(
         "--classifies/--no-classifies",
         default=None,
         help="Whether what the model returns is a score for each class, where its format does not say.",
@@ -39,6 +44,7 @@ _OPTIONS: Final = (
         help="Your own class or function that makes the model, imported from the folder you are in.",
     ),
 )
+_OF_A_MODULE: Final = ("cls_index", "within", "classifies")
 
 
 def loading_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -50,7 +56,16 @@ def loading_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(command)
     def with_loading(**given: Any) -> Any:
-        names = ("architecture", "heads", "norm", "activation", "cls_index", "classifies", "factory")
+        names = (
+            "architecture",
+            "heads",
+            "norm",
+            "activation",
+            "cls_index",
+            "within",
+            "classifies",
+            "factory",
+        )
         stated = {name: given.pop(name) for name in names}
         loading = {name: value for name, value in stated.items() if value is not None}
         if "factory" in loading:
@@ -83,12 +98,11 @@ def load_subject(path: Path | None, loading: Mapping[str, Any]) -> Any:
     if "factory" not in loading:
         step = "Name a model folder or file, or your own class with --model"
         raise CheckpointError("MODEL", expected="a model", got="none", next_step=step)
-    for name in loading.keys() - {"factory", "cls_index", "classifies"}:
+    for name in loading.keys() - {"factory", *_OF_A_MODULE}:
         step = "Leave it out: the class says it"
         raise CheckpointError(name, expected="no such option for --model", got="one", next_step=step)
-    return subject_of(
-        made(loading["factory"]), cls_index=loading.get("cls_index", 0), classifies=loading.get("classifies")
-    )
+    stated = {name: loading[name] for name in _OF_A_MODULE if name in loading}
+    return subject_of(made(loading["factory"]), **stated)
 
 
 def given_input(subject: Any, raw: Sequence[str]) -> Any:

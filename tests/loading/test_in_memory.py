@@ -17,6 +17,7 @@ from user_modules import (
     USERS,
     VOCABULARY,
     WIDTH,
+    Abreast,
     Attentions,
     FixedForum,
     Pictures,
@@ -170,3 +171,56 @@ def test_ids_are_read_from_text_files(name, text, tmp_path):
 def test_cls_index_beyond_the_sequence_is_refused(cls_index):
     with pytest.raises(ClsightError, match="`cls_index`: expected a position from 0 to 12, but got"):
         subject_of(randomize(FixedForum()), cls_index=cls_index)
+
+
+@pytest.mark.parametrize(
+    ("within", "layers", "first"), [("left", 1, "step 0"), ("right", 2, "[CLS]"), ("right.1", 1, "[CLS]")]
+)
+def test_the_encoder_that_is_meant_gets_its_own_token_map(within, layers, first):
+    module = randomize(Abreast())
+    before = {name: len(part._forward_hooks) for name, part in module.named_modules()}
+    subject = subject_of(module, within=within)
+    record = clsight.capture(subject, subject.examples)
+    own = clsight.capture(module, subject.prepare(subject.examples).inputs, within=within)
+    np.testing.assert_array_equal(record.attends_to, own.attends_to)
+    assert record.sizes["layer"] == layers
+    texts = record.token_text.values[0].tolist()
+    assert texts[0] == first
+    assert texts[1:] == [f"step {time}" for time in range(first != "[CLS]", len(texts) - (first == "[CLS]"))]
+    assert before == {name: len(part._forward_hooks) for name, part in module.named_modules()}
+
+
+def test_a_submodule_that_is_not_there_is_refused_with_the_nearest():
+    with pytest.raises(ClsightError) as refusal:
+        subject_of(Abreast(), within="rihgt")
+    assert str(refusal.value) == (
+        "`within`: expected the name of a submodule, but got 'rihgt'. Did you mean `right`? Options: left, "
+        "left.layers, right, right.0, right.1, to_tokens."
+    )
+
+
+class Lazy(nn.Module):
+    """A class whose first layer takes its width from the first input."""
+
+    def __init__(self):
+        super().__init__()
+        self.project = nn.LazyLinear(WIDTH)
+        self.encoder = nn.TransformerEncoder(
+            nn.TransformerEncoderLayer(WIDTH, HEADS, 40, batch_first=True), 2
+        )
+
+    def forward(self, x):
+        return self.encoder(self.project(x))[:, 0]
+
+
+def test_weights_without_a_size_are_refused_before_a_made_up_input_gives_them_one():
+    module = Lazy()
+    with pytest.raises(ClsightError) as refusal:
+        subject_of(module)
+    assert str(refusal.value) == (
+        "`Lazy`: expected weights that have their sizes, but got `project.weight` and 1 more without. Let "
+        "one input of yours run through the module first, which gives them their sizes."
+    )
+    assert isinstance(module.project.weight, nn.UninitializedParameter)
+    module(torch.ones(1, 3, FEATURES))
+    assert subject_of(module).takes == "series"

@@ -13,7 +13,7 @@ from clsight.loading import load
 from clsight.loading.user_class import imported, made
 from doctor.forum_classifier import ClassificationTransformer
 from encoder_builders import randomize
-from user_modules import FEATURES, HEADS, WIDTH, FixedForum, Series
+from user_modules import FEATURES, HEADS, WIDTH, Abreast, FixedForum, Series
 
 MODULE = """
 import torch
@@ -162,11 +162,20 @@ def test_name_that_cannot_be_imported_is_a_sentence(project, name, message):
     [
         (
             "Demanding",
-            "`--model`: expected Demanding to need no arguments, but got one that needs width, depth. Name a "
-            "function that gives them, such as `def make(): return Demanding(width=..., depth=...)`.",
+            "`Demanding`: expected a class or function that needs no arguments, but got one that needs "
+            "width, depth. Name a function that gives them, such as `def make(): return Demanding(width=..., "
+            "depth=...)`.",
         ),
-        ("broken", "expected broken() to return a module, but got RuntimeError: no weights at home."),
-        ("nothing", "expected nothing() to return a torch module, but got an object of type NoneType."),
+        (
+            "broken",
+            "`broken`: expected a module when it is called, but got RuntimeError: no weights at home. Call "
+            "it yourself in Python to see the traceback.",
+        ),
+        (
+            "nothing",
+            "`nothing`: expected a module when it is called, but got an object of type NoneType. Return the "
+            "module itself.",
+        ),
     ],
 )
 def test_factory_that_makes_no_module_is_a_sentence(project, name, message):
@@ -179,4 +188,36 @@ def test_factory_may_have_defaults_and_need_no_signature(project):
 
 
 def test_object_that_is_no_factory_is_refused():
-    assert "expected a module, or a function that makes one" in message_of(made, 5)
+    assert message_of(made, 5) == (
+        "`factory`: expected a module, or a class or function that makes one, but got an object of type int. "
+        "Pass the class, or a function around it."
+    )
+
+
+def test_a_factory_in_python_is_named_as_it_is_there(tmp_path):
+    torch.save(Series().state_dict(), tmp_path / "m.pt")
+    assert message_of(load, tmp_path / "m.pt", factory=lambda: 3) == (
+        "`<lambda>`: expected a module when it is called, but got an object of type int. Return the module "
+        "itself."
+    )
+
+
+@pytest.mark.parametrize("given", ["a factory", "the module"])
+def test_weights_without_a_size_take_no_file(tmp_path, given):
+    torch.save(nn.Linear(2, 3).state_dict(), tmp_path / "m.pt")
+    factory = (lambda: nn.LazyLinear(3)) if given == "a factory" else nn.LazyLinear(3)
+    assert message_of(load, tmp_path / "m.pt", factory=factory) == (
+        "`LazyLinear`: expected weights that have their sizes, but got `weight` and 1 more without. Let "
+        "one input of yours run through the module first, which gives them their sizes."
+    )
+
+
+def test_one_of_several_encoders_is_chosen(tmp_path):
+    torch.save(randomize(Abreast()).state_dict(), tmp_path / "m.pt")
+    subject = load(tmp_path / "m.pt", factory=Abreast, within="right")
+    record = clsight.capture(subject, subject.examples)
+    assert record.token_text.values[0, 0] == "[CLS]"
+    assert record.layer_name.values.tolist() == ["right.0", "right.1"]
+    assert "`within`: expected no such option for a bare state dict" in message_of(
+        load, tmp_path / "m.pt", heads=HEADS, within="right"
+    )

@@ -1,8 +1,9 @@
-"""What does the first self-attention of a module see? Looked at in a forward pass, without hooks."""
+"""What does the first self-attention of a module see? Looked at in a forward pass."""
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from threading import get_ident
 from typing import Any, Final
 
 import torch
@@ -11,6 +12,7 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from clsight.errors import ClsightError
+from clsight.module_lock import lock_of
 
 FORWARD_ERRORS: Final = (
     RuntimeError,
@@ -51,7 +53,9 @@ class _ReachedError(Exception):
     """Ends a forward pass at its first self-attention."""
 
 
-def look(module: nn.Module, inputs: Sequence[Any], *, whole: bool = True) -> Look | None:
+def look(
+    module: nn.Module, inputs: Sequence[Any], *, whole: bool = True, within: str | None = None
+) -> Look | None:
     """Return what the first self-attention sees in `module(*inputs)`; None where there is none.
 
     Weights, modes of submodules and torch's random state stay as they are; torch's draws are the same in each
@@ -61,10 +65,11 @@ def look(module: nn.Module, inputs: Sequence[Any], *, whole: bool = True) -> Loo
         module: The module.
         inputs: What it is called with.
         whole: Whether to run to the end, so that what fails behind the attention is raised too.
+        within: Name of the submodule whose attention counts; None for all.
     """
     seen = _FirstAttention(stop=not whole)
     output = None
-    with torch.no_grad(), torch.random.fork_rng(devices=[]), seen:
+    with torch.no_grad(), torch.random.fork_rng(devices=[]), _told_of(module, within, seen), seen:
         torch.default_generator.manual_seed(0)  # of the CPU alone: that of a GPU stays where it is
         with suppress(_ReachedError):
             output = module(*inputs)
@@ -74,18 +79,22 @@ def look(module: nn.Module, inputs: Sequence[Any], *, whole: bool = True) -> Loo
 
 
 class _FirstAttention(TorchFunctionMode):
-    """Keeps what the first call with as many queries as keys sees of each token."""
+    """Keeps what the first call with as many queries as keys sees of each token.
+
+    It counts while `running`, the number of modules around it that were meant, is not 0.
+    """
 
     def __init__(self, *, stop: bool) -> None:
         super().__init__()
         self.tokens: Tensor | None = None
         self.grids: list[tuple[int, int]] = []
+        self.running = 1
         self._stop = stop
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        if self.tokens is None:
+        if self.tokens is None and self.running:
             self.tokens = _tokens(func, args)
             if self.tokens is not None and self._stop:
                 raise _ReachedError
@@ -93,6 +102,29 @@ class _FirstAttention(TorchFunctionMode):
         if func is functional.conv2d and self.tokens is None:
             self.grids.append((result.shape[-2], result.shape[-1]))
         return result
+
+
+@contextmanager
+def _told_of(module: nn.Module, within: str | None, seen: _FirstAttention) -> Iterator[None]:
+    """Tell `seen` when `within` runs in this thread; a list of modules does not run, but those in it do."""
+    if within is None:
+        yield
+        return
+    own = get_ident()
+
+    def enter(*given: Any) -> None:
+        seen.running += get_ident() == own
+
+    def leave(*given: Any) -> None:
+        seen.running -= get_ident() == own
+
+    seen.running = 0
+    with lock_of(module), ExitStack() as undo:
+        for name, part in module.named_modules():
+            if name == within or name.startswith(f"{within}."):
+                undo.callback(part.register_forward_pre_hook(enter).remove)
+                undo.callback(part.register_forward_hook(leave, always_call=True).remove)
+        yield
 
 
 def _tokens(func: Callable[..., Any], args: Any) -> Tensor | None:

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from clsight import __version__
-from clsight.errors import ClsightError
+from clsight.errors import CheckpointError, ClsightError, did_you_mean
 from clsight.loading.first_attention import FORWARD_ERRORS, look
 from clsight.loading.first_layer import find_input, inputs_like
 from clsight.loading.further_arguments import unknown_arguments
@@ -33,6 +34,7 @@ def subject_of(
     examples: Examples | None = None,
     classes: Sequence[str] = (),
     classifies: bool | None = None,
+    within: str | None = None,
 ) -> Subject:
     """Return a module in memory, such as one just trained, as a subject; it is put in eval mode.
 
@@ -46,18 +48,24 @@ def subject_of(
         examples: Examples to show it on; by default a few made-up ones.
         classes: A name per class.
         classifies: Whether the module returns a score for each class; by default told by its output's shape.
+        within: Name of the submodule whose attention is meant, where the module runs several encoders.
 
     Returns:
         The subject. Where nothing tried runs, it has no examples, and `provenance["examples"]` says so.
+
+    Raises:
+        CheckpointError: If its weights have no sizes yet, or there is no such submodule.
 
     Example:
         >>> layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
         >>> subject_of(nn.TransformerEncoder(layer, 2), name="mine").token_kinds
         ('step',)
     """
+    check_sizes(module)
+    _check_within(module, within)
     module.eval()
     taken = find_input(module) if examples is None else None
-    preparation = _Preparation(module, taken, cls_index)
+    preparation = _Preparation(module, taken, cls_index, within)
     label = "the caller's own"
     if examples is None:
         examples, label = (None, _NOTHING_FITS) if taken is None else taken.examples()
@@ -80,6 +88,7 @@ def subject_of(
         takes=_takes(taken, kinds),
         token_kinds=kinds,
         cls_vector=_cls_vector(module),
+        within=within,
         reading=preparation.read,
         classifies=classifies,
     )
@@ -92,11 +101,15 @@ class _Preparation:
         module: The module.
         taken: What it takes, as far as a made-up input told; None where none ran.
         cls_index: Where [CLS] stands in its sequence, where no token of the input does.
+        within: Name of the submodule whose sequence is meant; None for the first.
     """
 
-    def __init__(self, module: nn.Module, taken: PlainInput | None, cls_index: int) -> None:
-        self._module, self._taken, self._cls_index = module, taken, cls_index
-        attentions = [part for part in module.modules() if isinstance(part, nn.MultiheadAttention)]
+    def __init__(
+        self, module: nn.Module, taken: PlainInput | None, cls_index: int, within: str | None
+    ) -> None:
+        self._module, self._taken, self._cls_index, self._within = module, taken, cls_index, within
+        inner = module.get_submodule(within or "")
+        attentions = [part for part in inner.modules() if isinstance(part, nn.MultiheadAttention)]
         self._extra_keys = sum((part.bias_k is not None) + part.add_zero_attn for part in attentions[:1])
         self._layouts: dict[tuple[PlainInput, tuple[int, ...]], Layout | None] = {}
 
@@ -170,12 +183,12 @@ class _Preparation:
 
     def _found(self, taken: PlainInput, inputs: tuple[Tensor, ...]) -> Layout:
         """Return what stands where, for one sample; raise what the module raises."""
-        time, seen = taken.time_of(inputs[0]), look(self._module, inputs)
+        time, seen = taken.time_of(inputs[0]), look(self._module, inputs, within=self._within)
         if seen is None:
             return with_cls_at(None, time)
         if taken.beside and not hears_input(self._module, taken, inputs, seen):
             raise ValueError("a mask that was read the other way")
-        origins = token_origins(tokens_of(self._module, taken, inputs), time)
+        origins = token_origins(tokens_of(self._module, taken, inputs, within=self._within), time)
         return layout_of(
             origins,
             time,
@@ -184,6 +197,31 @@ class _Preparation:
             grids=seen.grids,
             extra_keys=self._extra_keys,
         )
+
+
+def check_sizes(module: nn.Module) -> None:
+    """Refuse a module with lazy weights: a made-up input would give them its own size for good.
+
+    Raises:
+        CheckpointError: With the first of them.
+    """
+    weights = [*module.named_parameters(), *module.named_buffers()]
+    lazy = [f"`{name}`" for name, weight in weights if is_lazy(weight)]
+    if lazy:
+        raise CheckpointError(
+            type(module).__name__,
+            expected="weights that have their sizes",
+            got=f"{lazy[0]}{f' and {len(lazy) - 1} more' if len(lazy) > 1 else ''} without",
+            next_step="Let one input of yours run through the module first, which gives them their sizes",
+        )
+
+
+def _check_within(module: nn.Module, within: str | None) -> None:
+    names = [name for name, _ in module.named_modules() if name]
+    if within is not None and within not in names:
+        outer = [name for name in names if name.count(".") < 2]  # the others would fill a page
+        step = did_you_mean(within, outer) if outer else "Leave it out"
+        raise CheckpointError("within", expected="the name of a submodule", got=repr(within), next_step=step)
 
 
 def _kinds(prepared: Prepared) -> tuple[TokenKind, ...]:

@@ -52,8 +52,9 @@ class Format:
     options: frozenset[str] = frozenset()
 
 
+_OF_A_CLASS = frozenset({"factory", "cls_index", "within"})
 FORMATS: tuple[Format, ...] = (
-    Format("weights of your own class", is_user_class, read_user_class, frozenset({"factory", "cls_index"})),
+    Format("weights of your own class", is_user_class, read_user_class, _OF_A_CLASS),
     Format(
         "weights of torchvision", is_torchvision, read_torchvision, frozenset({"architecture", "cls_index"})
     ),
@@ -85,6 +86,7 @@ def load(
     norm: Norm | None = None,
     activation: Activation | None = None,
     cls_index: int | None = None,
+    within: str | None = None,
     classifies: bool | None = None,
     factory: Callable[[], nn.Module] | nn.Module | None = None,
 ) -> Subject:
@@ -97,6 +99,7 @@ def load(
         norm: `pre` or `post`, likewise.
         activation: `relu` or `gelu`, likewise.
         cls_index: Position of [CLS] in the sequence that the encoder sees; by default what the format says.
+        within: Name of the submodule whose attention is meant, where your own class runs several encoders.
         classifies: Whether what the model returns is a score for each class; by default what the format says,
             and for your own class what the shape of its output tells.
         factory: What makes the module that the weights belong to, or a module like it, which is copied.
@@ -120,6 +123,7 @@ def load(
         norm=norm,
         activation=activation,
         cls_index=cls_index,
+        within=within,
         classifies=classifies,
         factory=factory,
     )

@@ -23,6 +23,7 @@ class Options:
         norm: Whether the norm comes before (`pre`) or after each part of a layer, for a bare state dict.
         activation: Of the feed-forward part, for a bare state dict.
         cls_index: Position of [CLS] in the sequence that the encoder sees.
+        within: Name of the submodule whose attention is meant, of the user's own module.
         classifies: Whether what the model returns is a score for each class; any model takes it.
         factory: What makes the user's own module: called without arguments, or the module itself.
 
@@ -35,6 +36,7 @@ class Options:
     norm: Norm | None = None
     activation: Activation | None = None
     cls_index: int | None = None
+    within: str | None = None
     classifies: bool | None = None
     factory: Callable[[], nn.Module] | nn.Module | None = None
 

@@ -116,7 +116,9 @@ _NUMBERED: Final = (
 )
 
 
-def tokens_of(module: nn.Module, taken: PlainInput, inputs: tuple[Tensor, ...]) -> Tokens:
+def tokens_of(
+    module: nn.Module, taken: PlainInput, inputs: tuple[Tensor, ...], *, within: str | None = None
+) -> Tokens:
     """Return what runs a module on one sample, with some tokens of its input changed at random.
 
     What it gives is empty where the module does not run on the changed input.
@@ -127,7 +129,7 @@ def tokens_of(module: nn.Module, taken: PlainInput, inputs: tuple[Tensor, ...]) 
     def tokens(changed: Tensor | None) -> Tensor:
         made = x if changed is None else torch.where(_spread(taken, x, changed), other, x)
         try:
-            seen = look(module, (made, *beside), whole=False)
+            seen = look(module, (made, *beside), whole=False, within=within)
         except FORWARD_ERRORS:
             return torch.empty(0, 0)
         return torch.empty(0, 0) if seen is None else seen.tokens

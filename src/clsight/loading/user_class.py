@@ -15,14 +15,14 @@ from torch import nn
 
 from clsight.errors import CheckpointError, did_you_mean
 from clsight.loading.fitting import fit_by_layer, fit_weights
-from clsight.loading.in_memory import subject_of
+from clsight.loading.in_memory import check_sizes, subject_of
 from clsight.loading.options import Options
 from clsight.loading.subject import Subject
 from clsight.loading.tensor_files import inside, read_tensors
 
 Factory = Callable[[], nn.Module] | nn.Module
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
-_SUBJECT = "--model"
+_OPTION = "--model"
 
 
 def is_user_class(path: Path, options: Options) -> bool:
@@ -35,20 +35,24 @@ def read_user_class(path: Path, options: Options) -> Subject:
 
     Args:
         path: A file of weights, or a folder with one in it.
-        options: `factory`, and `cls_index` if [CLS] is not at 0.
+        options: `factory`; `cls_index` if [CLS] is not at 0; `within` if it runs several encoders.
 
     Raises:
         CheckpointError: If the factory makes no module, or the weights do not belong to it.
     """
     assert options.factory is not None
     module = made(options.factory)
+    check_sizes(module)
     if module is options.factory:
         module = deepcopy(module)  # the caller's own keeps its weights, and two files give two models
     file = _weights_file(path)
     tensors = read_tensors(file)
     report = fit_weights(module, tensors.tensors, file=file)
     subject = subject_of(
-        module, name=path.resolve().stem, cls_index=0 if options.cls_index is None else options.cls_index
+        module,
+        name=path.resolve().stem,
+        cls_index=0 if options.cls_index is None else options.cls_index,
+        within=options.within,
     )
     subject.provenance = {
         **subject.provenance,
@@ -95,19 +99,22 @@ def made(factory: Factory) -> nn.Module:
         return factory
     if not callable(factory):
         got = f"an object of type {type(factory).__name__}"
-        raise _error("a module, or a function that makes one", got, "Pass the class, or a function around it")
-    name = getattr(factory, "__qualname__", type(factory).__name__)
+        expected, step = (
+            "a module, or a class or function that makes one",
+            "Pass the class, or a function around it",
+        )
+        raise _error(expected, got, step, subject="factory")
+    name = getattr(factory, "__qualname__", type(factory).__name__).rpartition("<locals>.")[2]
     _check_needs_nothing(factory, name)
     try:
         module = factory()
     except Exception as error:
         got = f"{type(error).__name__}: {_one_line(error)}"
-        raise _error(
-            f"{name}() to return a module", got, "Call it yourself in Python to see the traceback"
-        ) from error
+        step = "Call it yourself in Python to see the traceback"
+        raise _error("a module when it is called", got, step, subject=name) from error
     if not isinstance(module, nn.Module):
-        step = "Return the module itself"
-        raise _error(f"{name}() to return a torch module", f"an object of type {type(module).__name__}", step)
+        got, step = f"an object of type {type(module).__name__}", "Return the module itself"
+        raise _error("a module when it is called", got, step, subject=name)
     return module
 
 
@@ -124,9 +131,10 @@ def _check_needs_nothing(factory: Callable[..., Any], name: str) -> None:
     if needed:
         values = ", ".join(f"{each}=..." for each in needed)
         raise _error(
-            f"{name} to need no arguments",
+            "a class or function that needs no arguments",
             f"one that needs {', '.join(needed)}",
             f"Name a function that gives them, such as `def make(): return {name}({values})`",
+            subject=name,
         )
 
 
@@ -172,8 +180,8 @@ def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split())
 
 
-def _error(expected: str, got: str, next_step: str) -> CheckpointError:
-    return CheckpointError(_SUBJECT, expected=expected, got=got, next_step=next_step)
+def _error(expected: str, got: str, next_step: str, *, subject: str = _OPTION) -> CheckpointError:
+    return CheckpointError(subject, expected=expected, got=got, next_step=next_step)
 
 
 def _refuse(expected: str, got: str, next_step: str) -> None:
