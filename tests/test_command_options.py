@@ -23,6 +23,10 @@ from user_modules import Abreast, Series
 
 def make():
     return randomize(Series())
+
+
+def make_abreast():
+    return randomize(Abreast())
 """
 
 
@@ -124,9 +128,9 @@ def test_model_may_be_left_out_where_a_factory_makes_it(here: Path) -> None:
 
 def test_within_chooses_one_of_several_encoders(here: Path) -> None:
     torch.save(randomize(Abreast()).state_dict(), "Abreast.pt")
-    _, record = captured("Abreast.pt", "--model", "mine:Abreast", "--within", "right")
+    _, record = captured("Abreast.pt", "--model", "mine:make_abreast", "--within", "right")
     assert record["layer_name"].values.tolist() == ["right.0", "right.1"]
-    _, record = captured("--model", "mine:Abreast", "--within", "left")
+    _, record = captured("--model", "mine:make_abreast", "--within", "left")
     assert record["layer_name"].values.tolist() == ["left.layers.0"]
 
 

@@ -38,8 +38,8 @@ def subject_of(
 ) -> Subject:
     """Return a module in memory, such as one just trained, as a subject; it is put in eval mode.
 
-    What it takes follows from its first layer: `nn.Linear` a series, `nn.Embedding` token ids, `nn.Conv2d`
-    pictures. A few forward passes on made-up input try this, and tell how long the sequence inside is.
+    What it takes follows from its first layer; forward passes on made-up input try this, and tell how long
+    the sequence inside is.
 
     Args:
         module: Any module that takes one tensor and holds self-attention.
