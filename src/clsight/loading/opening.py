@@ -100,8 +100,7 @@ def load(
         activation: `relu` or `gelu`, likewise.
         cls_index: Position of [CLS] in the sequence that the encoder sees; by default what the format says.
         within: Name of the submodule whose attention is meant, where your own class runs several encoders.
-        classifies: Whether what the model returns is a score for each class; by default what the format says,
-            and for your own class what the shape of its output tells.
+        classifies: Whether the model returns a score for each class; by default told by format and shape.
         factory: What makes the module that the weights belong to, or a module like it, which is copied.
 
     Returns:

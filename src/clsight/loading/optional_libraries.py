@@ -42,6 +42,9 @@ def hidden_if_broken(package: str) -> Iterator[None]:
 
     Python's own way: `sys.modules[package] = None`. It holds for all threads, in which the package does not
     import either.
+
+    Raises:
+        CheckpointError: If one of them does not go without it, having taken it for sound before.
     """
     if package in sys.modules:
         yield
@@ -49,14 +52,25 @@ def hidden_if_broken(package: str) -> Iterator[None]:
     try:
         if find_spec(package) is not None:
             import_module(package)
-    except (ImportError, RuntimeError, AttributeError, OSError):
+    except (ImportError, RuntimeError, AttributeError, OSError) as why:
         sys.modules[package] = None  # type: ignore[assignment]
         try:
             yield
+        except ImportError as error:
+            if package in _named_in(error):
+                raise _broken(package, why) from why
+            raise
         finally:
             sys.modules.pop(package, None)
     else:
         yield
+
+
+def _named_in(error: BaseException | None) -> Iterator[str]:
+    """Yield the packages that an import error and its causes name as missing."""
+    while error is not None:
+        yield (getattr(error, "name", None) or "").partition(".")[0]
+        error = error.__cause__ or error.__context__
 
 
 def _broken(package: str, error: BaseException) -> CheckpointError:
