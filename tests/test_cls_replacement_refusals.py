@@ -108,7 +108,7 @@ def test_a_subject_without_a_known_vector_is_refused():
     subject = replace(native_vit(), cls_vector=None)
     assert message(subject, "zeros") == (
         "`tried`: expected a model whose [CLS] vector is known, but got none. Set subject.cls_vector = "
-        "ClsVector(parameter), or ClsVector(embedding.weight, row=id)."
+        "clsight.ClsVector(parameter), or of a word embedding clsight.ClsVector(embedding.weight, row=id)."
     )
 
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
         StatisticsError,
     )
     from clsight.hooks import Recorder, capture, capture_batches
-    from clsight.loading import Examples, Prepared, Subject, load, sample_models_dir, subject_of
+    from clsight.loading import ClsVector, Examples, Prepared, Subject, load, sample_models_dir, subject_of
     from clsight.records import concat, open_record, save_record, stack
 
 __version__ = "0.1.0"
@@ -42,6 +42,7 @@ __all__ = [
     "AppError",
     "CaptureError",
     "CheckpointError",
+    "ClsVector",
     "ClsightError",
     "Examples",
     "FigureError",
@@ -88,7 +89,15 @@ _HOMES = {
         "StatisticsError",
     ),
     "clsight.hooks": ("Recorder", "capture", "capture_batches"),
-    "clsight.loading": ("Examples", "Prepared", "Subject", "load", "sample_models_dir", "subject_of"),
+    "clsight.loading": (
+        "ClsVector",
+        "Examples",
+        "Prepared",
+        "Subject",
+        "load",
+        "sample_models_dir",
+        "subject_of",
+    ),
     "clsight.records": ("concat", "open_record", "save_record", "stack"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

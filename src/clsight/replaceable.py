@@ -139,7 +139,8 @@ def _check_place(subject: Loaded) -> None:
             subject.name,
             "a model whose [CLS] vector is known",
             "none",
-            "Set subject.cls_vector = ClsVector(parameter), or ClsVector(embedding.weight, row=id)",
+            "Set subject.cls_vector = clsight.ClsVector(parameter), or of a word embedding "
+            "clsight.ClsVector(embedding.weight, row=id)",
         )
     if not owners(subject.module, place):
         refuse(

@@ -3,7 +3,16 @@
 from clsight.loading.in_memory import subject_of
 from clsight.loading.opening import load
 from clsight.loading.own_folder import as_subject, sample_models_dir
-from clsight.loading.subject import Subject
+from clsight.loading.subject import ClsVector, Subject
 from clsight.preparation import Examples, Prepared
 
-__all__ = ["Examples", "Prepared", "Subject", "as_subject", "load", "sample_models_dir", "subject_of"]
+__all__ = [
+    "ClsVector",
+    "Examples",
+    "Prepared",
+    "Subject",
+    "as_subject",
+    "load",
+    "sample_models_dir",
+    "subject_of",
+]
