@@ -444,3 +444,17 @@ def test_threads_that_capture_one_module_keep_its_modes():
         thread.join()
     assert wrong == []
     assert all(module.training for module in encoder.modules())
+
+
+@pytest.mark.parametrize(
+    ("given", "which"),
+    [
+        ({"src": np.ones((2, 5, 12), np.float32)}, "the array `src`"),
+        ((np.ones((2, 5, 12), np.float32),), "the array at position 0"),
+        ((np.ones((2, 5, 12)), np.ones((5, 5))), "the arrays at position 0 and at position 1"),
+    ],
+)
+def test_numpy_arrays_among_the_inputs_are_told_to_be_turned_into_tensors(given, which):
+    assert message_of(small_encoder(), given).endswith(
+        f". Turn {which} into a tensor each: torch.as_tensor(array), in the dtype that the module takes."
+    )

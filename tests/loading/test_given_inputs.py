@@ -117,3 +117,22 @@ def test_what_the_module_does_not_run_on_is_refused():
         subject_of(nn.Identity()).prepare(Examples(np.zeros((2, 3, 4, 5, 6))))
     with pytest.raises(ClsightError, match="expected pictures"):
         subject.prepare(series(3, 11, FEATURES))
+
+
+def test_arguments_of_the_module_are_no_data_of_a_subject():
+    subject = subject_of(Rectangle())
+    with pytest.raises(ClsightError) as refusal:
+        clsight.capture(subject, {"x": series(2, 5, FEATURES)})
+    assert str(refusal.value) == (
+        "`examples`: expected the data of samples, which the subject prepares itself, but got a mapping of "
+        "arguments, `x`. Pass the data alone, or call the module: clsight.capture(subject.module, inputs), "
+        "with tensors as inputs."
+    )
+
+
+@pytest.mark.parametrize("raw", [torch.rand(40, 40, 3), [torch.rand(3, 40, 40)]], ids=["one", "several"])
+def test_a_picture_given_as_a_tensor_is_told_by_its_shape(raw):
+    subject = clsight.load(clsight.sample_models_dir() / "digits-learned")
+    with pytest.raises(ClsightError, match=r"but got float32 \[[\d, ]+\]\.") as refusal:
+        subject.prepare(raw)
+    assert len(str(refusal.value)) < 250

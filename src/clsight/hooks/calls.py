@@ -44,7 +44,8 @@ def check_inputs(inputs: object) -> None:
             "inputs",
             expected="a tensor, a tuple or list of positional arguments, or a mapping of keyword arguments",
             got=f"a {type(inputs).__name__}",
-            next_step="Turn the data into tensors, or pass what clsight.load returns, which prepares data",
+            next_step="Turn the data into tensors, as in torch.as_tensor(array), or pass what clsight.load "
+            "or clsight.subject_of returns, which prepares data",
         )
     refuse_nested(inputs)
     first = first_tensor(inputs)

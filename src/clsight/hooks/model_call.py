@@ -79,7 +79,7 @@ class ModelCall:
                 where_raised(error, module) or type(module).__name__,
                 expected="a forward pass that runs",
                 got=f"{type(error).__name__}: {' '.join(str(error).split())}",
-                next_step="Check the shape and dtype of the inputs, and that the module runs without clsight",
+                next_step=_step_for(self.inputs),
             ) from error
 
     def described(self, record: xr.Dataset) -> xr.Dataset:
@@ -90,6 +90,17 @@ class ModelCall:
             names = np.array(self.classes, dtype=np.dtypes.StringDType())
             record = record.assign_coords(class_name=("class", names))
         return record
+
+
+def _step_for(inputs: Any) -> str:
+    """Return what to do about a module that did not run: NumPy arrays among its inputs are the likeliest."""
+    args, kwargs = arguments_of(inputs)
+    arrays = [f"at position {number}" for number, one in enumerate(args) if isinstance(one, np.ndarray)]
+    arrays += [f"`{name}`" for name, one in kwargs.items() if isinstance(one, np.ndarray)]
+    if not arrays:
+        return "Check the shape and dtype of the inputs, and that the module runs without clsight"
+    which = f"the array {arrays[0]}" if len(arrays) == 1 else f"the arrays {' and '.join(arrays)}"
+    return f"Turn {which} into a tensor each: torch.as_tensor(array), in the dtype that the module takes"
 
 
 def model_call(

@@ -1,12 +1,13 @@
 """What every loader gives: a model and all that belongs to it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from clsight.errors import ClsightError
 from clsight.loading.provenance_words import loading_notes
 from clsight.models import ClassificationTransformer
 from clsight.preparation import Examples, Prepared
@@ -96,6 +97,15 @@ class Subject:
 
     def read(self, raw: Any) -> Examples:
         """Return raw data as examples: files are opened, single samples become a batch of one."""
+        if isinstance(raw, Mapping):
+            names = ", ".join(f"`{name}`" for name in list(raw)[:4])
+            raise ClsightError(
+                "examples",
+                expected="the data of samples, which the subject prepares itself",
+                got=f"a mapping of arguments, {names}" if names else "an empty mapping",
+                next_step="Pass the data alone, or call the module: clsight.capture(subject.module, inputs), "
+                "with tensors as inputs",
+            )
         return raw if isinstance(raw, Examples) else self.reading(_as_arrays(raw))
 
     def reseed(self, seed: int | None = None) -> None:
