@@ -7,6 +7,7 @@ from safetensors.torch import save_file
 
 import clsight
 from clsight.cls_token import replaced
+from clsight.errors import CheckpointError
 from encoder_builders import declare_torchvision_operators, timm
 from loading.timm_files import SMALL, folder_with
 
@@ -156,3 +157,20 @@ def test_loading_leaves_the_random_state_of_the_process(weights):
     state = torch.get_rng_state()
     clsight.load(weights[1], architecture="timm:test_vit")
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_weights_for_pictures_that_are_not_square_tell_how_to_state_their_size(tmp_path):
+    module = timm("test_vit", img_size=(160, 96))()
+    file = tmp_path / "weights.safetensors"
+    save_file(module.state_dict(), file)
+    with pytest.raises(CheckpointError) as refusal:
+        clsight.load(file, architecture="timm:test_vit")
+    assert str(refusal.value) == (
+        f"`{file}`: expected positions of as many patches as a square picture has, which tells its size, "
+        "but got 60 patches. Make the model of the picture's height and width yourself, in Python "
+        "factory=lambda: timm.create_model('test_vit', img_size=(height, width)), or name a function that does "
+        "with --model package.module:factory."
+    )
+    subject = clsight.load(file, factory=timm("test_vit", img_size=(160, 96)))
+    record = clsight.capture(subject, subject.examples[:1])
+    assert (int(record.row.max()), int(record.column.max())) == (9, 5)

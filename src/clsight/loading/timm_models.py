@@ -152,16 +152,24 @@ def _other_size(
     """Return height and width of pictures where they are not the architecture's own: as stated, or square."""
     embed = getattr(sketch, "patch_embed", None)
     own, patch = getattr(embed, "img_size", None), getattr(embed, "patch_size", None)
-    position, learned = tensors.get("pos_embed"), getattr(sketch, "pos_embed", None)
     if own is None or patch is None:
         return None
     if settings.size is not None and tuple(settings.size) != tuple(own):
         return settings.size
-    if position is None or learned is None or position.shape[:2] == learned.shape[:2] or position.dim() != 3:
-        return None
-    patches = position.shape[1] - (learned.shape[1] - math.prod(embed.grid_size))  # type: ignore[union-attr]
-    side = math.isqrt(max(patches, 0))
+    patches = _patches(sketch, tensors)
+    side = math.isqrt(patches or 0)
     return (side * patch[0], side * patch[1]) if side and side**2 == patches else None
+
+
+def _patches(module: nn.Module, tensors: dict[str, Tensor]) -> int | None:
+    """Return how many patches the file has positions for, where that is not the module's own number."""
+    grid = getattr(getattr(module, "patch_embed", None), "grid_size", None)
+    position, learned = tensors.get("pos_embed"), getattr(module, "pos_embed", None)
+    if grid is None or position is None or learned is None or position.dim() != 3:
+        return None
+    if position.shape[:2] == learned.shape[:2]:
+        return None
+    return max(position.shape[1] - (learned.shape[1] - math.prod(grid)), 0)
 
 
 def _tokens(module: nn.Module, settings: TimmSettings, path: Path) -> PictureTokens:
@@ -209,6 +217,16 @@ def _converted(
     try:
         found: dict[str, Tensor] = convert(dict(tensors), module)
     except Exception as error:  # timm's code on the tensors of a file: anything may go wrong
+        patches = _patches(module, tensors)
+        if patches is not None and math.isqrt(patches) ** 2 != patches:
+            raise CheckpointError(
+                str(path),
+                expected="positions of as many patches as a square picture has, which tells its size",
+                got=f"{patches} patches",
+                next_step="Make the model of the picture's height and width yourself, in Python "
+                f"factory=lambda: timm.create_model('{settings.architecture}', img_size=(height, width)), or name a function "
+                "that does with --model package.module:factory",
+            ) from error
         raise CheckpointError(
             str(path),
             expected=f"weights that timm can convert to {settings.architecture}",
