@@ -87,8 +87,8 @@ def test_transformers_imported_before_a_broken_torchvision_is_told_the_reason(tm
     assert (found.returncode, found.stderr) == (0, "")
     message = (
         "`torchvision`: expected a package that imports, but got RuntimeError: operator torchvision::nms "
-        "does not exist. Likely torchvision and torch are not of one build: install both from one index, as in "
-        "pip install torch torchvision --index-url https://download.pytorch.org/whl/cpu."
+        "does not exist. Likely torchvision and torch are not of one build: install both from one index, as "
+        "in pip install torch torchvision --index-url https://download.pytorch.org/whl/cpu."
     )
     assert found.stdout.splitlines() == [message, message]
 

@@ -195,8 +195,28 @@ def test_an_unknown_kind_of_model_is_refused(bert, kind):
     )
 
 
-def test_the_nearest_kind_of_model_is_named(bert):
-    assert "Did you mean `bert`?" in try_to_load(rewrite(bert, model_type="bertt"))
+@pytest.mark.parametrize(
+    ("kind", "got", "step"),
+    [
+        ("bertt", "'bertt'", "Did you mean `bert` or `ibert` or `hubert`? If not, a newer"),
+        ("zzzz", "'zzzz'", "A newer"),
+    ],
+)
+def test_the_nearest_kinds_of_model_are_named_if_there_are_any(bert, kind, got, step):
+    import transformers
+
+    assert try_to_load(rewrite(bert, model_type=kind)) == (
+        f"`model_type`: expected a kind of model that transformers has, but got {got}. In "
+        f"{bert / 'config.json'}. {step} transformers than {transformers.__version__} may have it: "
+        "pip install --upgrade transformers."
+    )
+
+
+def test_a_folder_that_names_no_kind_of_model_is_told_so(bert):
+    assert try_to_load(rewrite(bert, model_type=None)) == (
+        "`model_type`: expected a kind of model that transformers has, but got none. In "
+        f"{bert / 'config.json'}. Correct config.json."
+    )
 
 
 def test_names_of_classes_may_be_any_words(bert):

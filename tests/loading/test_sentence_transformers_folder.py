@@ -127,3 +127,29 @@ def test_a_link_out_of_the_folder_is_refused(write, tmp_path_factory):
     (folder / "modules.json").symlink_to(outside)
     with pytest.raises(CheckpointError, match="inside the folder"):
         clsight.load(folder)
+
+
+@pytest.mark.parametrize(
+    ("listed", "expected", "got"),
+    [
+        (modules() * 2, "a list of one to three modules", "a list of 6"),
+        ([], "a list of one to three modules", "a list of 0"),
+        ({"0": "a" * 200}, "a list of one to three modules", "an entry with neither"),
+        ("a" * 200, "a list of one to three modules", "a str"),
+        ([{"type": "a" * 200}], "`type` and `path` of each module", "an entry with `type`: str"),
+        (
+            [{"type": 3, "path": ""}],
+            "`type` and `path` of each module",
+            "an entry with `type`: int, `path`: str",
+        ),
+        ([None], "`type` and `path` of each module", "none"),
+    ],
+)
+def test_a_list_of_another_form_is_described_rather_than_cut_off(write, listed, expected, got):
+    folder = write(json.dumps(listed))
+    with pytest.raises(CheckpointError) as refusal:
+        clsight.load(folder)
+    assert str(refusal.value) == (
+        f"`{folder / 'modules.json'}`: expected {expected}, but got {got}. Pass the folder of its "
+        "transformers model instead."
+    )

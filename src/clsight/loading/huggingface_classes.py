@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-from clsight.errors import CheckpointError, did_you_mean
+from clsight.errors import CheckpointError
 from clsight.loading.huggingface_weights import quiet, told
+from clsight.loading.refusals import quoted
 
 _CLASSIFIERS: Final = (
     "ForSequenceClassification",
@@ -57,12 +58,8 @@ def choose(settings: dict[str, Any], file: Path, stated: str = "") -> Choice:
 
     kind = settings.get("model_type")
     if not isinstance(kind, str) or kind not in CONFIG_MAPPING or kind in _TIMM:
-        step = (
-            "Load it with architecture='timm:NAME'"
-            if isinstance(kind, str) and kind in _TIMM
-            else did_you_mean(str(kind)[:40], _near(str(kind)))
-        )
-        _fail("model_type", "a kind of model that transformers has", repr(kind)[:80], step, file)
+        got = "none" if kind is None else quoted(kind)
+        _fail("model_type", "a kind of model that transformers has", got, _step(kind), file)
     config = _config(CONFIG_MAPPING[kind], settings, file)
     named = _named(settings)
     if stated:
@@ -77,12 +74,23 @@ def choose(settings: dict[str, Any], file: Path, stated: str = "") -> Choice:
     return _tower(config, file) if _has_towers(config) else _encoder(config, file, named)
 
 
-def _near(kind: str) -> list[str]:
+def _step(kind: Any) -> str:
+    """Return what to do about a kind of model that is not there."""
     from difflib import get_close_matches
 
+    import transformers
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
-    return get_close_matches(kind[:40], list(CONFIG_MAPPING.keys()), n=3) or ["bert", "vit"]
+    if not isinstance(kind, str):
+        return "Correct config.json"
+    if kind in _TIMM:
+        return "Load it with architecture='timm:NAME'"
+    near = get_close_matches(kind[:40], list(CONFIG_MAPPING.keys()), n=3)
+    meant = f"Did you mean {' or '.join(f'`{name}`' for name in near)}? If not, a" if near else "A"
+    return (
+        f"{meant} newer transformers than {transformers.__version__} may have it: "
+        "pip install --upgrade transformers"
+    )
 
 
 def _config(config_class: Any, settings: dict[str, Any], file: Path) -> Any:

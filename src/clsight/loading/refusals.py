@@ -33,4 +33,4 @@ class RefusedError(Exception):
 def quoted(name: object) -> str:
     """Return a name out of a file as a message can hold it: printable, and not endless."""
     text = repr(name) if isinstance(name, str | int) else type(name).__name__
-    return text if len(text) <= 100 else f"{text[:97]}..."
+    return text if len(text) <= 100 else f"{text[:97]}…"

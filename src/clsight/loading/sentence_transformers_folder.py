@@ -66,7 +66,7 @@ def _modules(path: Path) -> list[_Module]:
     file = inside(path, _MODULES_FILE)
     listed = parse_json(bytes(read_bytes(file, largest=_LARGEST)), file)
     if not isinstance(listed, list) or not 1 <= len(listed) <= 3:
-        _fail(file, "a list of one to three modules", _shown(listed))
+        _fail(file, "a list of one to three modules", _kind(listed))
     found = [_module(entry, path, file) for entry in listed]
     if [one.kind for one in found] != list(_KINDS[: len(found)]):
         _fail(file, "Transformer, Pooling and Normalize, in this order", ", ".join(one.kind for one in found))
@@ -76,7 +76,7 @@ def _modules(path: Path) -> list[_Module]:
 def _module(entry: Any, path: Path, file: Path) -> _Module:
     """Return what a line says; the class that it names is never imported."""
     if not isinstance(entry, dict) or not all(isinstance(entry.get(key), str) for key in ("type", "path")):
-        _fail(file, "`type` and `path` of each module", _shown(entry))
+        _fail(file, "`type` and `path` of each module", _kind(entry))
     origin, _, kind = entry["type"].rpartition(".")
     if kind not in _KINDS or not f"{origin}.".startswith("sentence_transformers."):
         _fail(file, f"modules of sentence-transformers: {', '.join(_KINDS)}", f"`{entry['type'][:80]}`")
@@ -101,9 +101,14 @@ def _pooling(modules: list[_Module]) -> str:
     )
 
 
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
+def _kind(value: Any) -> str:
+    """Return what stands in the file in place of what should, without its contents, which may be anything."""
+    if isinstance(value, list):
+        return f"a list of {len(value)}"
+    if isinstance(value, dict):
+        wanted = {key: type(value[key]).__name__ for key in ("type", "path") if key in value}
+        return f"an entry with {', '.join(f'`{key}`: {kind}' for key, kind in wanted.items()) or 'neither'}"
+    return "none" if value is None else f"a {type(value).__name__}"
 
 
 def _fail(file: Path, expected: str, got: str) -> NoReturn:
