@@ -168,8 +168,8 @@ def test_weights_for_pictures_that_are_not_square_tell_how_to_state_their_size(t
     assert str(refusal.value) == (
         f"`{file}`: expected positions of as many patches as a square picture has, which tells its size, "
         "but got 60 patches. Make the model of the picture's height and width yourself, in Python "
-        "factory=lambda: timm.create_model('test_vit', img_size=(height, width)), or name a function that does "
-        "with --model package.module:factory."
+        "factory=lambda: timm.create_model('test_vit', img_size=(height, width)), or name a function that "
+        "does with --model package.module:factory."
     )
     subject = clsight.load(file, factory=timm("test_vit", img_size=(160, 96)))
     record = clsight.capture(subject, subject.examples[:1])

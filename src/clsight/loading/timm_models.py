@@ -169,7 +169,7 @@ def _patches(module: nn.Module, tensors: dict[str, Tensor]) -> int | None:
         return None
     if position.shape[:2] == learned.shape[:2]:
         return None
-    return max(position.shape[1] - (learned.shape[1] - math.prod(grid)), 0)
+    return max(int(position.shape[1]) - (int(learned.shape[1]) - math.prod(grid)), 0)
 
 
 def _tokens(module: nn.Module, settings: TimmSettings, path: Path) -> PictureTokens:
@@ -224,8 +224,8 @@ def _converted(
                 expected="positions of as many patches as a square picture has, which tells its size",
                 got=f"{patches} patches",
                 next_step="Make the model of the picture's height and width yourself, in Python "
-                f"factory=lambda: timm.create_model('{settings.architecture}', img_size=(height, width)), or name a function "
-                "that does with --model package.module:factory",
+                f"factory=lambda: timm.create_model('{settings.architecture}', img_size=(height, width)), or "
+                "name a function that does with --model package.module:factory",
             ) from error
         raise CheckpointError(
             str(path),
