@@ -75,6 +75,7 @@ def test_capture_of_a_state_dict_says_what_it_assumed(here: Path) -> None:
     printed, record = captured("Series.pt", "--heads", HEADS, "--norm", "pre", "--activation", "gelu")
     [saved, told] = printed.splitlines()
     assert saved.startswith("Saved out.zarr.zip: Series, 4 examples, 2 layers, 4 heads, 10 tokens")
+    assert saved.endswith(" kB; examples: synthetic series, seed 0.")
     assert told.startswith("Note: Reconstructed forward. Inferred: 2 layers (`encoder.layers`), width 24,")
     expected = clsight.load("Series.pt", heads=HEADS, norm="pre", activation="gelu")
     np.testing.assert_array_equal(
@@ -165,6 +166,12 @@ def test_input_is_read_from_a_file_of_numbers(here: Path, name: str) -> None:
     subject = clsight.load("Series.pt", heads=HEADS)
     expected = clsight.capture(subject, series[None])
     np.testing.assert_allclose(record["attends_to"], expected["attends_to"], atol=1e-6)
+
+
+def test_capture_of_ones_own_input_tells_of_no_made_up_examples(here: Path) -> None:
+    np.save("mine.npy", np.ones((4, FEATURES), np.float32))
+    printed, _ = captured("Series.pt", "--heads", HEADS, "--input", "mine.npy")
+    assert printed.splitlines()[0].endswith(" kB.")
 
 
 def test_input_of_ids_is_text_or_a_file(here: Path) -> None:

@@ -130,7 +130,9 @@ def capture(
     shown = given_input(subject, raw) if raw else _first_examples(subject, subject.name, examples)
     record = clsight.capture(subject, shown)
     clsight.save_record(record, out)
-    click.echo(f"Saved {out}: {subject.name}, {counts(record)}, {out.stat().st_size / 1e3:.0f} kB.")
+    made = "" if raw else str(subject.provenance.get("examples", ""))
+    told = f"; examples: {made}" if made else ""
+    click.echo(f"Saved {out}: {subject.name}, {counts(record)}, {out.stat().st_size / 1e3:.0f} kB{told}.")
     for line in note_lines(record):
         click.echo(line)
 
