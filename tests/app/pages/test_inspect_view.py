@@ -3,11 +3,14 @@
 import json
 
 import pytest
+import torch
 from dash import no_update
 
-from clsight_app.catalog import Catalog
+from clsight_app.catalog import Catalog, Source
 from clsight_app.pages import inspect
+from encoder_builders import randomize
 from hostile_model import CLASSES, NAME, save_hostile_model
+from user_modules import HEADS, Series
 
 
 def page_text(view):
@@ -48,6 +51,16 @@ def test_error_hides_the_panels_and_is_told(catalog):
     view = inspect.view(catalog, "?layer=7", dark=False)
     assert (view["panels"], view["grid"]) == ("panels waiting", no_update)
     assert "`layer`: expected a number from 0 to 2, but got 7." in page_text(view)
+
+
+def test_what_was_inferred_and_assumed_of_a_state_dict_is_told_with_the_map(tmp_path):
+    torch.save(randomize(Series()).state_dict(), tmp_path / "mine.pt")
+    catalog = Catalog([Source.of(tmp_path / "mine.pt", {"heads": HEADS, "norm": "pre"})])
+    text = page_text(inspect.view(catalog, "", dark=False))
+    [note] = catalog.subject("mine.pt").notes
+    assert note.startswith("Reconstructed forward. Inferred: 2 layers (`encoder.layers`), width 24,")
+    assert "; assumed: relu (torch's default)" in note
+    assert note in text
 
 
 def test_words_are_shown_as_literal_strips_without_their_padding(tmp_path):
