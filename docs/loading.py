@@ -18,7 +18,9 @@ INTRODUCTION = """\
 
 `clsight app PATH` and `clsight capture PATH --out FILE` in the terminal, `clsight.load(path)` in Python. The
 path is a folder or a file on this machine; what it is, clsight tells from the names and the first bytes of
-files. This page is written by `python docs/loading.py`.
+files. What a format needs beyond clsight comes with an extra: `pip install 'clsight[huggingface]'`, for
+sentence-transformers too, `'clsight[timm]'` or `'clsight[open-clip]'`; a missing one is told when it is
+needed. This page is written by `python docs/loading.py`.
 
 | what you have | what you type | what is loaded |
 |---|---|---|
@@ -32,7 +34,8 @@ of numbers as `.npy`, `.csv` or `.txt`, a row for each time step; token ids as t
 of them for each sample. What names a file that exists is that file; what only ends like one is refused.
 Where a model returns no score for each class, its records have no answer: folders of transformers,
 sentence-transformers, timm and open_clip say so themselves; of your own class you say it with
-`--no-classifies`, in Python `classifies=False`.
+`--no-classifies`, in Python `classifies=False`. Where your own class runs several encoders, `--within NAME`
+says which is meant, in Python `within=`.
 
 ## Weights without their class
 

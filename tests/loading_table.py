@@ -100,6 +100,17 @@ def _trainer(folder: Path) -> None:
     (folder / "checkpoint-500" / "training_args.bin").write_bytes(b"never opened")
 
 
+def _trainer_output(folder: Path) -> None:
+    for step in (500, 1000):
+        save_text_model(folder / "out" / f"checkpoint-{step}", *TEXT_FAMILIES["bert head"])
+
+
+def _adapter(folder: Path) -> None:
+    (folder / "lora").mkdir()
+    (folder / "lora" / "adapter_config.json").write_text('{"base_model_name_or_path": "someone/bert"}')
+    save_file({"lora_A.weight": torch.ones(2, 24)}, folder / "lora" / "adapter_model.safetensors")
+
+
 def _torchvision(folder: Path) -> None:
     sizes = Geometry(
         image_size=96, patch_size=32, layers=12, heads=12, width=768, feedforward=3072, classes=7
@@ -266,5 +277,7 @@ REFUSED = (
         _in("remote", _remote_code),
         "remote",
     ),
+    Row("a trainer's folder of checkpoints", "out/", _trainer_output, "out"),
+    Row("an adapter of PEFT", "lora/", _adapter, "lora"),
     Row("a name on a hub", "bert-base-uncased", lambda folder: None, "bert-base-uncased"),
 )
