@@ -169,7 +169,8 @@ def _patches(module: nn.Module, tensors: dict[str, Tensor]) -> int | None:
         return None
     if position.shape[:2] == learned.shape[:2]:
         return None
-    return max(int(position.shape[1]) - (int(learned.shape[1]) - math.prod(grid)), 0)
+    prefix = int(learned.shape[1]) - int(math.prod(grid))
+    return max(int(position.shape[1]) - prefix, 0)
 
 
 def _tokens(module: nn.Module, settings: TimmSettings, path: Path) -> PictureTokens:
