@@ -157,4 +157,5 @@ def test_missing_file_is_told_whatever_else_is_stated(tmp_path):
     assert "but got no such path" in message_of(tmp_path / "absent.pt", heads=HEADS)
     (tmp_path / "run").mkdir()
     saved(Series(), tmp_path / "run" / "m.pt")
-    assert "Name the file of weights in it, if there is one" in message_of(tmp_path / "run", heads=HEADS)
+    named = f"a folder with one in it: m.pt. Name it: {tmp_path / 'run' / 'm.pt'}."
+    assert named in message_of(tmp_path / "run", heads=HEADS)
