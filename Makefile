@@ -48,6 +48,7 @@ format: $(DEV_INSTALLED) ## rewrite the code in the house format
 
 samples: $(DEV_INSTALLED) ## train the sample models again
 	$(BIN)/python sample_models/train.py
+	$(BIN)/python sample_models/find_digit.py
 
 bench: $(APP_INSTALLED) ## measure the overhead of a capture against the plain forward pass
 	$(BIN)/python benchmarks/overhead.py

@@ -205,7 +205,8 @@ def _has_display() -> bool:
 def _sample_models() -> list[Path]:
     from clsight.loading import sample_models_dir
 
-    folders = (config.parent for config in sample_models_dir().glob("*/config.json"))
+    # Those that differ in one thing alone; others are opened by name.
+    folders = (config.parent for config in sample_models_dir().glob("digits-*/config.json"))
     # The model whose CLS was learned comes first: it is what the others are compared with.
     return sorted(folders, key=lambda folder: (not folder.name.endswith("-learned"), folder.name))
 
