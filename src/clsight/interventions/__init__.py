@@ -1,14 +1,16 @@
-"""What changes if the model is changed? Further forward passes of a model, in which one thing is different.
+"""What takes the model itself to know: its weights, its gradients, or passes in which one thing is changed.
 
 Each public function is one line here. `INTERVENTIONS` lists them with what each asks and what it costs.
 """
 
 from clsight.interventions.attention_knockout import knockout as knockout
 from clsight.interventions.registry import INTERVENTIONS as INTERVENTIONS
+from clsight.interventions.residual_norms import norm_weighted_residual as norm_weighted_residual
 from clsight.interventions.zeroed_values import value_zeroing as value_zeroing
 
 __all__ = [
     "INTERVENTIONS",
     "knockout",
+    "norm_weighted_residual",
     "value_zeroing",
 ]

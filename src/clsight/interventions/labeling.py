@@ -1,0 +1,50 @@
+"""From tensors to labeled arrays: the coordinates of the record, and in words what the numbers are."""
+
+from typing import Any
+
+import torch
+import xarray as xr
+from torch import Tensor
+
+from clsight.interventions.opening import Opened
+
+
+def labeled(
+    opened: Opened, dims: tuple[str, ...], values: Tensor, *, long_name: str, units: str = "", **words: str
+) -> xr.DataArray:
+    """Return values with the coordinates that the record has on their dims.
+
+    Args:
+        opened: The forward pass they belong to.
+        dims: Their dims.
+        values: On any device.
+        long_name: What a figure puts on its axis.
+        units: Empty for a pure number.
+        words: Further attributes, such as `paper` and `reason`; empty ones are left out.
+    """
+    coordinates = {
+        name: coordinate
+        for name, coordinate in opened.record.coords.items()
+        if set(coordinate.dims) <= set(dims) and coordinate.dims
+    }
+    attributes = {
+        "long_name": long_name,
+        "units": units,
+        **{key: word for key, word in words.items() if word},
+    }
+    values = values.detach()
+    if values.dtype in (torch.bfloat16, torch.float16):  # as in a record
+        values = values.float()
+    return xr.DataArray(values.cpu().numpy(), dims=dims, coords=coordinates, attrs=attributes)
+
+
+def described(opened: Opened, variables: dict[str, xr.DataArray], **words: Any) -> xr.Dataset:
+    """Return variables as one data set that says which model and which CLS it is about.
+
+    Args:
+        opened: The forward pass they belong to.
+        variables: By name.
+        words: Further attributes, such as `paper` and `variant`; empty ones are left out.
+    """
+    about = {name: opened.record.attrs[name] for name in ("model", "cls_index", "checkpoint_sha256")}
+    return xr.Dataset(variables, attrs={**about, **{key: word for key, word in words.items() if word}})
