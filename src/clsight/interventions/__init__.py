@@ -6,10 +6,14 @@ Each public function is one line here. `INTERVENTIONS` lists them with what each
 from clsight.interventions.attention_knockout import knockout as knockout
 from clsight.interventions.registry import INTERVENTIONS as INTERVENTIONS
 from clsight.interventions.residual_norms import norm_weighted_residual as norm_weighted_residual
+from clsight.interventions.token_mixing import alti as alti
+from clsight.interventions.token_mixing import globenc as globenc
 from clsight.interventions.zeroed_values import value_zeroing as value_zeroing
 
 __all__ = [
     "INTERVENTIONS",
+    "alti",
+    "globenc",
     "knockout",
     "norm_weighted_residual",
     "value_zeroing",
