@@ -4,6 +4,8 @@ Each public function is one line here. `INTERVENTIONS` lists them with what each
 """
 
 from clsight.interventions.attention_knockout import knockout as knockout
+from clsight.interventions.lenses import logit_lens as logit_lens
+from clsight.interventions.logit_shares import direct_logit_attribution as direct_logit_attribution
 from clsight.interventions.registry import INTERVENTIONS as INTERVENTIONS
 from clsight.interventions.residual_norms import norm_weighted_residual as norm_weighted_residual
 from clsight.interventions.token_mixing import alti as alti
@@ -13,8 +15,10 @@ from clsight.interventions.zeroed_values import value_zeroing as value_zeroing
 __all__ = [
     "INTERVENTIONS",
     "alti",
+    "direct_logit_attribution",
     "globenc",
     "knockout",
+    "logit_lens",
     "norm_weighted_residual",
     "value_zeroing",
 ]
