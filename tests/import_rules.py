@@ -39,6 +39,7 @@ ZONES = {
     "transformers": _LOADING,
     "timm": _LOADING,
     "open_clip": _LOADING,
+    "captum": {"interventions"},
     "PIL": _LOADING,
     "safetensors": _LOADING,
     "plotly": {"figures", "clsight_app"},

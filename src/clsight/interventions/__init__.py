@@ -4,6 +4,7 @@ Each public function is one line here. `INTERVENTIONS` lists them with what each
 """
 
 from clsight.interventions.attention_knockout import knockout as knockout
+from clsight.interventions.integrated import integrated_gradients as integrated_gradients
 from clsight.interventions.lenses import logit_lens as logit_lens
 from clsight.interventions.logit_shares import direct_logit_attribution as direct_logit_attribution
 from clsight.interventions.registry import INTERVENTIONS as INTERVENTIONS
@@ -17,6 +18,7 @@ __all__ = [
     "alti",
     "direct_logit_attribution",
     "globenc",
+    "integrated_gradients",
     "knockout",
     "logit_lens",
     "norm_weighted_residual",
