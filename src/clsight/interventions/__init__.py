@@ -8,6 +8,7 @@ from clsight.interventions.integrated import integrated_gradients as integrated_
 from clsight.interventions.lenses import logit_lens as logit_lens
 from clsight.interventions.logit_shares import direct_logit_attribution as direct_logit_attribution
 from clsight.interventions.registry import INTERVENTIONS as INTERVENTIONS
+from clsight.interventions.relevance import chefer as chefer
 from clsight.interventions.residual_norms import norm_weighted_residual as norm_weighted_residual
 from clsight.interventions.token_mixing import alti as alti
 from clsight.interventions.token_mixing import globenc as globenc
@@ -16,6 +17,7 @@ from clsight.interventions.zeroed_values import value_zeroing as value_zeroing
 __all__ = [
     "INTERVENTIONS",
     "alti",
+    "chefer",
     "direct_logit_attribution",
     "globenc",
     "integrated_gradients",

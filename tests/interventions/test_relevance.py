@@ -1,0 +1,136 @@
+"""Chefer's rule, against dense weights and their gradients by autograd in models that write them out."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import clsight
+import reference_decompositions as reference
+from clsight.interventions import chefer
+from decomposed_models import model, torch_classifier
+
+
+def dense_bert(case, classes):
+    """Return dense weights and gradients of an eager BERT, [layer][sample, head, query, key]."""
+    out = case.module(**case.inputs, output_attentions=True)
+    for weights in out.attentions:
+        weights.retain_grad()
+    out.logits[torch.arange(len(classes)), classes].sum().backward()
+    case.module.zero_grad()
+    return [w.detach().numpy() for w in out.attentions], [w.grad.numpy() for w in out.attentions]
+
+
+def dense_vit(case, classes):
+    """The same of a ViT whose attention is not fused."""
+    kept = []
+    handles = [
+        block.attn.attn_drop.register_forward_hook(lambda *given: kept.append(given[-1]))
+        for block in case.module.blocks
+    ]
+    logits = case.module(**case.inputs)
+    for handle in handles:
+        handle.remove()
+    gradients = torch.autograd.grad(logits[torch.arange(len(classes)), classes].sum(), kept)
+    return [w.detach().numpy() for w in kept], [g.numpy() for g in gradients]
+
+
+def dense_torch(module, inputs, mask, classes):
+    """The same of a torch classifier, its layers written out with the modules' own weights."""
+    x, kept = inputs["src"], []
+    hidden = torch.from_numpy(~mask)[:, None, None]
+    for layer in module.encoder.layers:
+        attention = layer.self_attn
+        read = layer.norm1(x) if layer.norm_first else x
+        mapped = nn.functional.linear(read, attention.in_proj_weight, attention.in_proj_bias)
+        query, key, value = (
+            part.unflatten(-1, (attention.num_heads, -1)).transpose(1, 2) for part in mapped.chunk(3, -1)
+        )
+        scores = (query @ key.mT / query.shape[-1] ** 0.5).masked_fill(hidden, float("-inf"))
+        kept.append(scores.softmax(-1))
+        x = x + attention.out_proj((kept[-1] @ value).transpose(1, 2).flatten(2))
+        x = x if layer.norm_first else layer.norm1(x)
+        x = x + layer.linear2(layer.linear1(layer.norm2(x) if layer.norm_first else x).relu())
+        x = x if layer.norm_first else layer.norm2(x)
+    logits = module.head(module.norm(x[:, module.position]))
+    gradients = torch.autograd.grad(logits[torch.arange(len(classes)), classes].sum(), kept)
+    return [w.detach().numpy() for w in kept], [g.numpy() for g in gradients]
+
+
+@pytest.mark.parametrize("norm_first", [False, True])
+def test_relevance_in_a_torch_encoder_equals_dense_weights_and_gradients(norm_first):
+    (module, case), classes = torch_classifier(norm_first=norm_first), [2, 0, 1]
+    weights, gradients = dense_torch(module, case.inputs, case.mask, classes)
+    found = chefer(module, case.inputs, target=classes, cls_index=1)
+    for sample in range(3):
+        layers = ([one[sample] for one in many] for many in (weights, gradients))
+        np.testing.assert_allclose(found.chefer[sample], reference.chefer_row(*layers, 1), atol=1e-12)
+
+
+def test_block_size_does_not_change_relevance(monkeypatch):
+    case = model("BERT")
+    whole = chefer(case.module, case.inputs).chefer
+    monkeypatch.setattr("clsight.hooks.scores._BLOCK_BYTES", 1)
+    np.testing.assert_allclose(chefer(case.module, case.inputs).chefer, whole, atol=1e-14)
+
+
+DENSE = {"BERT, eager": dense_bert, "ViT, not fused, LayerScale": dense_vit}
+
+
+@pytest.mark.parametrize(
+    ("name", "dense"),
+    [("BERT, eager", "BERT, eager"), ("BERT", "BERT, eager"), ("ViT, not fused, LayerScale",) * 2],
+)
+def test_relevance_equals_dense_weights_and_gradients(name, dense):
+    case, classes = model(name), [2, 0, 1]
+    weights, gradients = DENSE[dense](model(dense), classes)
+    found = chefer(case.module, case.inputs, target=classes)
+    for sample in range(3):
+        layers = ([one[sample] for one in many] for many in (weights, gradients))
+        expected = reference.chefer_row(*layers, 0)
+        np.testing.assert_allclose(found.chefer[sample], expected, atol=1e-12)
+        assert float(found.chefer[sample, 0]) >= 1  # the entry of CLS is kept
+        assert not found.chefer[sample, ~case.mask[sample]].any()
+        for layer in range(len(weights)):
+            evidence = np.maximum(weights[layer][sample, :, 0] * gradients[layer][sample, :, 0], 0).mean(0)
+            np.testing.assert_allclose(found.chefer_layer[sample, layer], evidence, atol=1e-13)
+
+
+def test_target_by_default_is_the_predicted_class():
+    case = model("BERT")
+    predicted = case.module(**case.inputs).logits.argmax(1).tolist()
+    found, named = chefer(case.module, case.inputs), chefer(case.module, case.inputs, target=predicted)
+    np.testing.assert_array_equal(found.chefer, named.chefer)
+    assert found.attrs["variant"] == "ICCV 2021; CLS entry kept"
+
+
+def test_relevance_needs_no_parameter_that_requires_a_gradient_and_leaves_none():
+    case = model("BERT")
+    before = chefer(case.module, case.inputs).chefer
+    required = [parameter.requires_grad for parameter in case.module.parameters()]
+    try:
+        case.module.requires_grad_(False)
+        after = chefer(case.module, case.inputs).chefer
+    finally:
+        for parameter, required_before in zip(case.module.parameters(), required, strict=True):
+            parameter.requires_grad_(required_before)
+    np.testing.assert_allclose(after, before, atol=1e-14)
+    assert all(parameter.grad is None for parameter in case.module.parameters())
+
+
+def test_target_that_does_not_reach_the_layers_is_refused():
+    class Detached(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.attention, self.head = nn.MultiheadAttention(8, 2, batch_first=True), nn.Linear(8, 3)
+
+        def forward(self, x):
+            return self.head(self.attention(x, x, x)[0][:, 0].detach())
+
+    with pytest.raises(clsight.CaptureError) as refused:
+        chefer(Detached(), torch.randn(2, 5, 8))
+    assert str(refused.value) == (
+        "`target`: expected a target that depends on every layer's attention through a graph, but got one "
+        "that layer `attention` does not reach. Choose a target that the answer is read off, and run without "
+        "no_grad inside."
+    )
