@@ -4,6 +4,8 @@ Each public function is one line here. `INTERVENTIONS` lists them with what each
 """
 
 from clsight.interventions.attention_knockout import knockout as knockout
+from clsight.interventions.effective_weights import effective_attention as effective_attention
+from clsight.interventions.flows import attention_flow as attention_flow
 from clsight.interventions.integrated import integrated_gradients as integrated_gradients
 from clsight.interventions.lenses import logit_lens as logit_lens
 from clsight.interventions.logit_shares import direct_logit_attribution as direct_logit_attribution
@@ -17,8 +19,10 @@ from clsight.interventions.zeroed_values import value_zeroing as value_zeroing
 __all__ = [
     "INTERVENTIONS",
     "alti",
+    "attention_flow",
     "chefer",
     "direct_logit_attribution",
+    "effective_attention",
     "globenc",
     "integrated_gradients",
     "knockout",
