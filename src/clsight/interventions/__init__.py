@@ -9,6 +9,7 @@ from clsight.interventions.flows import attention_flow as attention_flow
 from clsight.interventions.integrated import integrated_gradients as integrated_gradients
 from clsight.interventions.lenses import logit_lens as logit_lens
 from clsight.interventions.logit_shares import direct_logit_attribution as direct_logit_attribution
+from clsight.interventions.query_parts import query_decomposition as query_decomposition
 from clsight.interventions.registry import INTERVENTIONS as INTERVENTIONS
 from clsight.interventions.relevance import chefer as chefer
 from clsight.interventions.residual_norms import norm_weighted_residual as norm_weighted_residual
@@ -28,5 +29,6 @@ __all__ = [
     "knockout",
     "logit_lens",
     "norm_weighted_residual",
+    "query_decomposition",
     "value_zeroing",
 ]
