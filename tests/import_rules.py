@@ -23,7 +23,7 @@ STAGES = (
     {"checkpoints", "saving", "preparation", "loading"},
     {"hooks"},
     {"analysis", "statistics"},
-    {"doctor", "interventions"},
+    {"doctor", "interventions", "faithfulness"},
     {"summary", "figures"},
     {"clsight_app"},
     {"command_options"},
@@ -34,7 +34,7 @@ STAGES = (
 
 _MODELS, _LOADING = STAGES[2], STAGES[3]
 ZONES = {
-    "torch": _MODELS | _LOADING | {"hooks", "doctor", "interventions"},
+    "torch": _MODELS | _LOADING | {"hooks", "doctor", "interventions", "faithfulness"},
     "torchvision": set[str](),
     "transformers": _LOADING,
     "timm": _LOADING,
