@@ -140,6 +140,7 @@ def test_importing_the_app_package_loads_no_heavy_library() -> None:
         "clsight.analysis",
         "clsight.statistics",
         "clsight.interventions",
+        "clsight.faithfulness",
         "clsight.figures",
         "clsight_app",
     ],
