@@ -24,6 +24,7 @@ STAGES = (
     {"hooks"},
     {"analysis", "statistics"},
     {"doctor", "interventions", "faithfulness"},
+    {"study", "tracking"},
     {"summary", "figures"},
     {"clsight_app"},
     {"command_options"},
@@ -34,7 +35,7 @@ STAGES = (
 
 _MODELS, _LOADING = STAGES[2], STAGES[3]
 ZONES = {
-    "torch": _MODELS | _LOADING | {"hooks", "doctor", "interventions", "faithfulness"},
+    "torch": _MODELS | _LOADING | {"hooks", "doctor", "interventions", "faithfulness", "study", "tracking"},
     "torchvision": set[str](),
     "transformers": _LOADING,
     "timm": _LOADING,

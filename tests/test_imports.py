@@ -141,6 +141,7 @@ def test_importing_the_app_package_loads_no_heavy_library() -> None:
         "clsight.statistics",
         "clsight.interventions",
         "clsight.faithfulness",
+        "clsight.study",
         "clsight.figures",
         "clsight_app",
     ],

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         models,
         records,
         statistics,
+        study,
     )
     from clsight.doctor import Finding, Findings, diagnose
     from clsight.errors import (
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
         FigureError,
         RecordError,
         StatisticsError,
+        StudyError,
     )
     from clsight.hooks import Recorder, capture, capture_batches
     from clsight.loading import ClsVector, Examples, Prepared, Subject, load, sample_models_dir, subject_of
@@ -53,6 +55,7 @@ __all__ = [
     "RecordError",
     "Recorder",
     "StatisticsError",
+    "StudyError",
     "Subject",
     "__version__",
     "analysis",
@@ -76,6 +79,7 @@ __all__ = [
     "save_record",
     "stack",
     "statistics",
+    "study",
     "subject_of",
 ]
 
@@ -89,6 +93,7 @@ _HOMES = {
         "FigureError",
         "RecordError",
         "StatisticsError",
+        "StudyError",
     ),
     "clsight.hooks": ("Recorder", "capture", "capture_batches"),
     "clsight.loading": (

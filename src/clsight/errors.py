@@ -52,6 +52,10 @@ class StatisticsError(ClsightError):
     """A statistic cannot be computed from these values or settings."""
 
 
+class StudyError(ClsightError):
+    """A study, or a run of it, cannot be read, run or reported."""
+
+
 class FigureError(ClsightError):
     """A figure cannot be drawn from what was given."""
 
