@@ -110,6 +110,33 @@ def test_tokens_that_move_between_layers_are_refused(measure):
     assert float(found.completeness_error.max()) < 1e-6
 
 
+@pytest.mark.parametrize("measure", [chefer, attention_flow])
+def test_what_multiplies_weights_of_layers_needs_tokens_in_their_places(measure):
+    module, x = randomize(Turning()), torch.randn(2, 5, WIDTH)
+    with pytest.raises(clsight.CaptureError) as refused:
+        measure(module, x)
+    assert str(refused.value) == (
+        f"`{measure.__name__}`: expected layers whose tokens keep their places, but got tokens in `layers.1` "
+        "that stood elsewhere in `layers.0`. Look at each layer alone: no attribution through layers holds "
+        "for this model."
+    )
+
+
+@pytest.mark.parametrize("measure", [chefer, attention_flow])
+def test_tokens_that_change_in_their_places_are_not_taken_for_moved(measure):
+    """Positions are added again before the second layer; and all tokens but one are the same."""
+
+    class Again(Turning):
+        def forward(self, x):
+            x = self.layers[0](x)
+            return self.head(self.layers[1](x + torch.arange(float(x.shape[1]))[:, None])[:, 0])
+
+    x = torch.randn(2, 5, WIDTH)
+    for inputs in (x, torch.cat([x[:, :1], x[:, 1:2].expand(-1, 4, -1)], dim=1)):
+        found = measure(randomize(Again()), inputs)
+        assert bool(found[measure.__name__].notnull().all())
+
+
 @pytest.mark.parametrize("measure", [chefer, direct_logit_attribution, integrated_gradients])
 def test_gradients_are_computed_under_no_grad_and_refused_in_inference_mode(measure):
     module, case = torch_classifier(norm_first=True)

@@ -13,7 +13,7 @@ from clsight.hooks.forward import ClsIndex
 from clsight.interventions.labeling import described, labeled
 from clsight.interventions.opening import Opened, open_model
 from clsight.interventions.registry import intervention
-from clsight.interventions.requirements import need_all_to_ask, refuse_long
+from clsight.interventions.requirements import need_all_to_ask, need_order, refuse_long
 from clsight.interventions.sublayer import weight_rows
 
 if TYPE_CHECKING:
@@ -62,7 +62,8 @@ def attention_flow(
         token], in [0, 1], before that division.
 
     Raises:
-        CaptureError: If the sequence is too long, or not every key is a token that asks.
+        CaptureError: If the sequence is too long, not every key is a token that asks, or tokens move to other
+            places between layers.
     """
     opened = open_model(model, inputs, cls_index=cls_index, token_mask=token_mask, within=within)
     refuse_long(opened, max_tokens, asked_by="attention_flow")
@@ -71,6 +72,7 @@ def attention_flow(
         asked_by="attention_flow",
         next_step="Capture with keep='rollout', which needs no queries of other tokens",
     )
+    need_order(opened, asked_by="attention_flow")
     flows = torch.from_numpy(np.stack([_of_sample(opened, s) for s in range(len(opened.token_mask))]))
     bound = len(opened.layers) * opened.record.sizes["token"] ** 2 * 0.5 / _UNIT
     per_token, words = ("sample", "token"), {"paper": PAPER}

@@ -14,7 +14,7 @@ from clsight.hooks.scores import per_query_head, score_blocks, softmax_or_zero
 from clsight.interventions.labeling import described, labeled
 from clsight.interventions.opening import Opened, open_model
 from clsight.interventions.registry import intervention
-from clsight.interventions.requirements import need_all_to_ask
+from clsight.interventions.requirements import need_all_to_ask, need_order
 
 if TYPE_CHECKING:
     from clsight.interventions.opening import Model, Raw
@@ -63,8 +63,8 @@ def chefer(
         row of CLS in mean (∂target/∂A ⊙ A)⁺ of each layer; in units of the target.
 
     Raises:
-        CaptureError: If the target does not fit or does not reach every layer, or not every key is a token
-            that asks.
+        CaptureError: If the target does not fit or does not reach every layer, not every key is a token that
+            asks, or tokens move to other places between layers.
     """
     opened = open_model(
         model, inputs, cls_index=cls_index, token_mask=token_mask, within=within, output=output, graph=True
@@ -74,6 +74,7 @@ def chefer(
         asked_by="chefer",
         next_step="Capture with keep='gradient', which gives gradients of the CLS row",
     )
+    need_order(opened, asked_by="chefer")
     gradients = _gradients(opened, target)
     last = opened.layers[-1].call
     order = torch.arange(last.samples, device=last.query.device)

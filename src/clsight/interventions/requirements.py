@@ -1,6 +1,7 @@
 """What a decomposition needs of a model that was opened, each refused in a sentence where it is missing."""
 
 import torch
+from torch import Tensor
 
 from clsight.errors import CaptureError
 from clsight.interventions.opening import Opened
@@ -93,6 +94,36 @@ def need_stream(opened: Opened, *, asked_by: str, at_cls: bool = False) -> None:
                 got=f"another state in what enters `{above.name}` than in what leaves `{below.name}`",
                 next_step="Ask for norm_weighted_residual, which looks at each layer alone",
             )
+
+
+def need_order(opened: Opened, *, asked_by: str) -> None:
+    """Refuse a model that moves its tokens to other places between two layers, where the states show it.
+
+    A state that only changes, as by a position embedding in each layer, keeps its place.
+
+    Raises:
+        CaptureError: With the first layer whose tokens stood elsewhere in the layer before.
+    """
+    for below, above in zip(opened.layers, opened.layers[1:], strict=False):
+        if below.leaving is None or above.residual is None:
+            continue
+        left, entered = below.found("leaving"), above.found("residual")
+        if left.shape == entered.shape and _some_moved(left, entered):
+            raise CaptureError(
+                asked_by,
+                expected="layers whose tokens keep their places",
+                got=f"tokens in `{above.name}` that stood elsewhere in `{below.name}`",
+                next_step="Look at each layer alone: no attribution through layers holds for this model",
+            )
+
+
+def _some_moved(left: Tensor, entered: Tensor) -> bool:
+    """Tell whether a state `[sample, token, channel]` equals that of another token, and not its own."""
+    sample, token = (left != entered).any(-1).nonzero(as_tuple=True)
+    elsewhere = left[sample, :, 0] == entered[sample, token, :1]
+    changed, other = elsewhere.nonzero(as_tuple=True)
+    there = left[sample[changed], other] == entered[sample[changed], token[changed]]
+    return bool(there.all(-1).any())
 
 
 def _missing(layer: LayerParts, part: str, asked_by: str) -> CaptureError:
