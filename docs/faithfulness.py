@@ -1,15 +1,17 @@
-"""Write docs/faithfulness.md: every metric, and how far to trust it: `python docs/faithfulness.py`."""
+"""Write docs/faithfulness.md: attributions, metrics and measured tables: `python docs/faithfulness.py`."""
 
 from pathlib import Path
 
-from clsight.faithfulness import METRICS, Metric
+from clsight.faithfulness import ATTRIBUTIONS, METRICS, Metric
 
 PAGE = Path(__file__).with_name("faithfulness.md")
+TABLES = Path(__file__).with_name("tables")
 INTRODUCTION = """\
 # Faithfulness
 
 Does an attribution name the tokens that this model's answer rests on? Tokens go, and the answer tells. This
-page is written by `python docs/faithfulness.py` from the registry, `clsight.faithfulness.METRICS`.
+page is written by `python docs/faithfulness.py` from `clsight.faithfulness.METRICS` and `ATTRIBUTIONS`, and
+from the table that a benchmark wrote.
 
 ```python
 subject = clsight.load(clsight.sample_models_dir() / "digits-learned")
@@ -53,9 +55,25 @@ the coordinate `reason` says why.
 
 ## Attributions by name
 
-`attention` (last layer, mean over heads), `norm_weighted` (last layer, sum over heads), `rollout`,
-`gradient_times_attention` (last layer, sum over heads, sign kept) and `value_zeroing` (last layer). Your
-own are arrays `[sample, token]` or functions of model and inputs: `measures={"mine": function}`.
+All but those of many passes are compared by default. Your own are arrays `[sample, token]` or functions of
+model and inputs: `measures={"mine": function}`.
+
+| name | of | explains | source |
+|---|---|---|---|
+"""
+FIND_DIGIT = """
+## A model whose evidence is known
+
+The sample model `find-digit` reads a handwritten digit that lies somewhere on a photograph:
+`python benchmarks/find_digit.py`. Means, and 95 % intervals bootstrapped over scenes (none where all score
+the same). "The evidence itself" ranks the patches with ink first, as one would who knew where the digit is.
+
+"""
+READING_DIGIT = """
+What goes through all layers finds the digit. What looks at the last layer alone does not: by then other
+patches hold what the digit was, CLS reads it there, and removing those patches from the picture changes
+little. Both are true of the model; the question decides. Leave-one-out is a poor judge here: most patches
+alone have no effect, and their order is noise, so that even the evidence itself agrees with it little.
 """
 OVERVIEW = """
 ## Metrics
@@ -69,7 +87,25 @@ def page() -> str:
     """Return the text of the page."""
     metrics = [METRICS[name] for name in sorted(METRICS)]
     rows = (f"| [`{one.name}`](#{one.name}) | {one.question} | {one.better} |\n" for one in metrics)
-    return INTRODUCTION + OVERVIEW + "".join(rows) + "".join(map(section, metrics))
+    parts = [INTRODUCTION, attributions()]
+    parts += [FIND_DIGIT, table("find_digit"), READING_DIGIT]
+    parts += [OVERVIEW, *rows, *map(section, metrics)]
+    return "".join(parts)
+
+
+def attributions() -> str:
+    """Return a row per attribution."""
+    rows = []
+    for name, one in ATTRIBUTIONS.items():
+        explains = "the class" if one.is_of_target else "what CLS becomes"
+        passes = "; many passes" if one.many_passes else ""
+        rows.append(f"| `{name}` | {one.how}{passes} | {explains} | {one.paper} |\n")
+    return "".join(rows)
+
+
+def table(name: str) -> str:
+    """Return a table as the benchmark of that name wrote it."""
+    return (TABLES / f"{name}.md").read_text(encoding="utf-8")
 
 
 def section(metric: Metric) -> str:

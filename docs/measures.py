@@ -1,8 +1,9 @@
-"""Write docs/measures.md: every measure with its definition, cost and trust: `python docs/measures.py`."""
+"""Write docs/measures.md: every measure and intervention, its definition, cost and trust."""
 
 from pathlib import Path
 
 from clsight.analysis import MEASURES, Measure
+from clsight.interventions import INTERVENTIONS
 
 PAGE = Path(__file__).with_name("measures.md")
 INTRODUCTION = """\
@@ -53,13 +54,36 @@ Records of different inputs are refused: tokens, masks, labels and CLS position 
 `clsight.stack` demands. The inputs themselves are not in a record, so that two pictures of one size and label
 pass for the same.
 """
+INTERVENTIONS_WITH_MODEL = """
+## With the model
+
+What `clsight.interventions` asks of the model itself: its weights, its gradients, or passes in which one
+thing is changed. Each takes a subject or a module, and inputs; what a model has not (a projection, a residual
+sum) is refused in a sentence. Projections, sums and norms are found by what they are fed.
+
+```python
+zeroed = clsight.interventions.value_zeroing(subject, subject.examples)  # sample, layer, token
+clsight.interventions.knockout(subject, subject.examples, flavors="mask")  # flavor, sample, layer, head
+record = record.assign(zeroed.data_vars)  # the result is part of the record, and is saved with it
+```
+
+| intervention | asks | dims |
+|---|---|---|
+"""
 
 
 def page() -> str:
     """Return the text of the page."""
     measures = [MEASURES[name] for name in sorted(MEASURES)]
-    rows = (f"| [`{one.name}`](#{one.name}) | {one.question} | {', '.join(one.dims)} |\n" for one in measures)
-    return INTRODUCTION + OVERVIEW + "".join(rows) + "".join(map(section, measures)) + FUNCTIONS
+    interventions = [INTERVENTIONS[name] for name in sorted(INTERVENTIONS)]
+    parts = [INTRODUCTION, OVERVIEW, *map(row, measures), *map(section, measures), FUNCTIONS]
+    parts += [INTERVENTIONS_WITH_MODEL, *map(row, interventions), *map(section, interventions)]
+    return "".join(parts)
+
+
+def row(measure: Measure) -> str:
+    """Return what the overview says of one measure."""
+    return f"| [`{measure.name}`](#{measure.name}) | {measure.question} | {', '.join(measure.dims)} |\n"
 
 
 def section(measure: Measure) -> str:
@@ -69,7 +93,7 @@ def section(measure: Measure) -> str:
         "definition": measure.definition,
         "gives": f"{', '.join(measure.dims)}; {measure.range}"
         + (f"; {measure.unit}" if measure.unit else ""),
-        "needs": ", ".join(f"`{name}`" for name in measure.needs) + keep,
+        "needs": ", ".join(f"`{name}`" for name in measure.needs) + keep if measure.needs else "",
         "cost": measure.cost,
         "source": measure.paper,
         "trust": measure.trust,

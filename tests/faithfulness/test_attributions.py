@@ -8,8 +8,10 @@ from torch import nn
 
 import clsight
 import reference_interventions
+from clsight import interventions
 from clsight.faithfulness import ATTRIBUTIONS
-from clsight.faithfulness.attributions import Measuring, named_measures
+from clsight.faithfulness.attributions import named_measures
+from clsight.faithfulness.measuring import Measuring
 from hand_run_models import WIDTH, class_attention, torch_classifier
 
 
@@ -19,27 +21,52 @@ def arrays(model, names, inputs=None, sizes=(3, 7), **more):
     return measuring.arrays(measures, sizes, None, asked_by="compare")
 
 
-def test_known_attributions_are_those_of_loops():
+def test_what_a_record_gives_is_that_of_loops():
     model = torch_classifier(padded=True)
     found, absent = arrays(model.module, ATTRIBUTIONS, model.inputs)
     assert absent == {}
     assert list(found) == list(ATTRIBUTIONS)
-    record = clsight.capture(model.module, model.inputs, keep=["rollout", "gradient"])
+    record = clsight.capture(model.module, model.inputs, keep=["rollout", "gradient", "contributions"])
     weights = record.attends_to.values.astype(float)
-    zeroed = reference_interventions.value_zeroing(model.case)
     for sample, token in zip(*np.nonzero(~model.case.padding), strict=True):
         cells = [(sample, 1, head, token) for head in range(4)]
         expected = {
             "attention": sum(weights[cell] for cell in cells) / 4,
             "norm_weighted": sum(weights[cell] * record.value_norm.values[cell] for cell in cells),
+            "contribution": record.contribution_norm.values[sample, 1, token],
             "rollout": record.rollout.values[sample, token],
             "gradient_times_attention": sum(
                 weights[cell] * record.attends_to_gradient.values[cell] for cell in cells
             ),
-            "value_zeroing": zeroed[sample, 1, token],
         }
         for name, value in expected.items():
             np.testing.assert_allclose(found[name][sample, token], value, rtol=1e-6, atol=1e-12)
+
+
+def test_what_an_intervention_gives_is_of_the_last_layer_or_of_all():
+    """Each intervention has its own slow reference; here only which part of its result is taken."""
+    model = torch_classifier(padded=True)
+    found, _ = arrays(model.module, ATTRIBUTIONS, model.inputs)
+    zeroed = reference_interventions.value_zeroing(model.case)[:, 1]
+    real = ~model.case.padding
+    np.testing.assert_allclose(found["value_zeroing"][real], zeroed[real], rtol=1e-6, atol=1e-12)
+    given = {name: getattr(interventions, name)(model.module, model.inputs) for name in OF_INTERVENTIONS}
+    for name in ("rollout", "attention_flow", "alti", "globenc", "chefer", "integrated_gradients"):
+        if name in given:
+            np.testing.assert_array_equal(found[name], given[name][name])
+    last = given["norm_weighted_residual"]["norm_weighted_residual"][:, 1]
+    np.testing.assert_array_equal(found["norm_weighted_residual"], last)
+    effective = given["effective_attention"]["effective_attention"].values
+    np.testing.assert_allclose(found["effective_attention"][real], effective[:, 1].mean(1)[real], rtol=1e-9)
+    direct = given["direct_logit_attribution"]["attention"].values
+    np.testing.assert_allclose(
+        found["direct_logit_attribution"][real], direct.sum((1, 2))[real], rtol=1e-9, atol=1e-15
+    )
+
+
+OF_INTERVENTIONS = [
+    name for name, one in ATTRIBUTIONS.items() if one.intervention and name != "value_zeroing"
+]
 
 
 @pytest.mark.parametrize("name", ATTRIBUTIONS)
@@ -51,18 +78,41 @@ def test_each_attribution_may_be_asked_for_alone(name):
     np.testing.assert_array_equal(found[name], together[name])
 
 
-def test_the_target_decides_on_gradients():
+OF_TARGET = [
+    "gradient_times_attention",
+    "chefer",
+    "direct_logit_attribution",
+    "integrated_gradients",
+]
+
+
+@pytest.mark.parametrize("name", ATTRIBUTIONS)
+def test_the_target_decides_on_what_explains_a_class_and_on_nothing_else(name):
     model = torch_classifier()
     measuring = Measuring(model.module, model.inputs)
-    asked = ({"g": "gradient_times_attention"}, (3, 7))
     one, other = (
-        measuring.arrays(*asked, np.array(target), asked_by="compare")[0]["g"]
+        measuring.arrays({"a": name}, (3, 7), np.array(target), asked_by="compare")[0]["a"]
         for target in ([0] * 3, [1] * 3)
     )
-    record = clsight.capture(model.module, model.inputs, keep="gradient", target=1)
-    expected = (record.attends_to * record.attends_to_gradient).isel(layer=-1).sum("head")
-    np.testing.assert_allclose(other, expected, rtol=1e-6)
-    assert not np.allclose(one, other)
+    assert np.allclose(one, other) == (name not in OF_TARGET)
+    assert ATTRIBUTIONS[name].is_of_target == (name in OF_TARGET)
+
+
+def test_the_target_of_each_sample_is_its_own():
+    model = torch_classifier()
+    measuring = Measuring(model.module, model.inputs)
+    asked = (dict(zip(OF_TARGET, OF_TARGET, strict=True)), (3, 7))
+    mixed, _ = measuring.arrays(*asked, np.array([0, 1, 2]), asked_by="compare")
+    for place in range(3):
+        alike, _ = measuring.arrays(*asked, np.array([place] * 3), asked_by="compare")
+        for name in OF_TARGET:
+            np.testing.assert_allclose(mixed[name][place], alike[name][place], rtol=1e-9, atol=1e-12)
+
+
+def test_many_passes_are_made_only_where_they_are_named():
+    few = list(named_measures(None))
+    assert sorted(set(ATTRIBUTIONS) - set(few)) == ["attention_flow", "integrated_gradients"]
+    assert list(named_measures(["attention_flow"])) == ["attention_flow"]
 
 
 def test_what_a_model_has_not_is_absent_with_the_reason():
@@ -110,7 +160,7 @@ TAKEN = (
     "`measures`: expected names of known attributions, or a mapping from your own names to them, to arrays "
     "[sample, token] or to functions of model and inputs; random and evidence are taken, but got "
 )
-ALL = "Options: attention, gradient_times_attention, norm_weighted, rollout, value_zeroing."
+ALL = f"Options: {', '.join(sorted(ATTRIBUTIONS))}."
 
 
 @pytest.mark.parametrize(
@@ -119,7 +169,7 @@ ALL = "Options: attention, gradient_times_attention, norm_weighted, rollout, val
         ("rolout", f"{TAKEN}'rolout'. Did you mean `rollout`? {ALL}"),
         ({"random": "rollout"}, f"{TAKEN}'random'."),
         ({"mine": 3}, f"{TAKEN}{{'mine': 'int'}}."),
-        ([], "`measures`: expected one or more, but got none. Leave it out for all that are known."),
+        ([], "`measures`: expected one or more, but got none. Leave it out for the usual ones."),
     ],
 )
 def test_what_is_no_measure_is_refused(measures, message):

@@ -6,7 +6,7 @@ import torch
 import xarray as xr
 
 import clsight
-from clsight.faithfulness import randomization_cascade
+from clsight.faithfulness import ATTRIBUTIONS, randomization_cascade
 from hand_run_models import WIDTH, class_attention, torch_classifier
 from module_state import state
 from reference_comparison import spearman
@@ -167,7 +167,7 @@ def test_an_array_is_refused():
     model = torch_classifier()
     assert refusal_of(model.module, model.inputs, tokens_of([[1, 2]])) == (
         "`measure`: expected the name of a known attribution, or a function of model and inputs, but got a "
-        "DataArray. Choose one of attention, norm_weighted, rollout, gradient_times_attention, value_zeroing."
+        f"DataArray. Choose one of {', '.join(ATTRIBUTIONS)}."
     )
 
 
@@ -196,6 +196,5 @@ def test_an_unknown_name_is_refused():
         "arrays "
         "[sample, token] or to functions of model and inputs; random and evidence are taken, but got "
         "'atention'. "
-        "Did you mean `attention`? Options: attention, gradient_times_attention, norm_weighted, rollout, "
-        "value_zeroing."
+        f"Did you mean `attention`? Options: {', '.join(sorted(ATTRIBUTIONS))}."
     )

@@ -65,3 +65,17 @@ def test_results_in_bfloat16_are_finite(name):
     module = copy.deepcopy(model("BERT").module).bfloat16()
     found = INTERVENTIONS[name].function(module, model("BERT").inputs)[MAIN.get(name, name)]
     assert np.isfinite(found).all()
+
+
+@pytest.mark.parametrize("name", INTERVENTIONS)
+def test_result_becomes_part_of_the_record_and_is_saved_with_it(name, tmp_path):
+    case = model("BERT")
+    record = clsight.capture(case.module, case.inputs)
+    options = {"progress": False} if name in ("knockout", "value_zeroing") else {}
+    found = INTERVENTIONS[name].function(case.module, case.inputs, **options)
+    joined = record.assign(found.data_vars)
+    assert set(joined.data_vars) == set(record.data_vars) | set(found.data_vars)
+    clsight.save_record(joined, tmp_path / "record.zarr.zip")
+    opened = clsight.open_record(tmp_path / "record.zarr.zip")
+    for variable in joined.data_vars:
+        np.testing.assert_array_equal(opened[variable], joined[variable])

@@ -1,19 +1,16 @@
-"""Attributions that are compared by name, of the last layer or of all, and what a caller gives instead."""
+"""The attributions that are known by name: read off a record, or given by an intervention."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-import torch
 import xarray as xr
 
-from clsight.analysis import MEASURES, gradient_times_attention, norm_weighted, rollout
+from clsight.analysis import MEASURES, contribution, gradient_times_attention, norm_weighted, rollout
 from clsight.errors import CaptureError, did_you_mean
-from clsight.faithfulness.attributed import Scores, fitted, per_token
-from clsight.hooks import capture
-from clsight.hooks.model_call import model_call
-from clsight.hooks.random_streams import undisturbed
-from clsight.interventions import value_zeroing
+from clsight.interventions import INTERVENTIONS
+
+Read = Callable[[xr.Dataset], xr.DataArray]
 
 
 @dataclass(frozen=True)
@@ -22,52 +19,127 @@ class Attribution:
 
     Attributes:
         label: What a sentence calls it.
-        needs: Variables of the record that it reads; empty if it reads none.
+        how: Of which layers and heads it is.
+        paper: Where it comes from.
+        read: From the record, or from what the intervention returned, to `[sample, token]`.
+        needs: Variables of the record that it reads.
         keep: What to pass to `clsight.capture` for them.
-        read: From the record to `[sample, token]`; from the result of `value_zeroing` if it reads no record.
+        intervention: Its name in `clsight.interventions.INTERVENTIONS`; empty if a record is enough.
+        options: Keywords that are passed to the intervention.
+        asks: Which of target, output and seed it takes beside them.
+        many_passes: Whether it takes dozens of passes; such a one is compared only when it is named.
     """
 
     label: str
-    needs: tuple[str, ...]
-    keep: tuple[str, ...]
-    read: Callable[[xr.Dataset], xr.DataArray]
+    how: str
+    paper: str
+    read: Read
+    needs: tuple[str, ...] = ()
+    keep: tuple[str, ...] = ()
+    intervention: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    asks: tuple[str, ...] = ()
+    many_passes: bool = False
+
+    @property
+    def is_of_target(self) -> bool:
+        """Whether it explains one class rather than what CLS becomes."""
+        return "target" in self.asks or "gradient" in self.keep
 
 
-def _measured(label: str, name: str, read: Callable[[xr.Dataset], xr.DataArray]) -> Attribution:
+def _measured(label: str, how: str, name: str, read: Read) -> Attribution:
     """Return the attribution that a measure of `clsight.analysis` gives."""
-    return Attribution(label, MEASURES[name].needs, MEASURES[name].keep, read)
+    one = MEASURES[name]
+    return Attribution(label, how, one.paper, read, one.needs, one.keep)
+
+
+def _intervened(label: str, how: str, name: str, read: Read, **fields: Any) -> Attribution:
+    """Return the attribution that a function of `clsight.interventions` gives."""
+    return Attribution(label, how, INTERVENTIONS[name].paper, read, intervention=name, **fields)
 
 
 def _last(record: xr.Dataset) -> xr.Dataset:
     return record.isel(layer=-1)
 
 
+_OF_TARGET: Final = ("target", "output")
+
 ATTRIBUTIONS: Final[Mapping[str, Attribution]] = {
     "attention": Attribution(
         "raw attention",
-        ("attends_to",),
-        (),
+        "last layer, mean over heads",
+        "",
         lambda record: _last(record)["attends_to"].astype(float).mean("head"),
+        needs=("attends_to",),
     ),
     "norm_weighted": _measured(
         "norm-weighted attention",
+        "last layer, sum over heads",
         "norm_weighted",
         lambda record: norm_weighted(_last(record)).sum("head", skipna=False),
     ),
-    "rollout": _measured("rollout", "rollout", rollout),
+    "contribution": _measured(
+        "norm of contributions",
+        "last layer, heads summed as vectors",
+        "contribution",
+        lambda record: contribution(_last(record)),
+    ),
+    "norm_weighted_residual": _intervened(
+        "norm-weighted attention with residual and LayerNorm",
+        "last layer",
+        "norm_weighted_residual",
+        lambda result: _last(result)["norm_weighted_residual"],
+    ),
+    "effective_attention": _intervened(
+        "effective attention",
+        "last layer, mean over heads",
+        "effective_attention",
+        lambda result: _last(result)["effective_attention"].mean("head", skipna=False),
+    ),
+    "value_zeroing": _intervened(
+        "value zeroing",
+        "last layer",
+        "value_zeroing",
+        lambda result: _last(result)["value_zeroing"],
+        options={"layers": -1, "progress": False},
+        asks=("seed",),
+    ),
+    "rollout": _measured("rollout", "all layers", "rollout", rollout),
+    "attention_flow": _intervened(
+        "attention flow",
+        "all layers",
+        "attention_flow",
+        lambda result: result["attention_flow"],
+        many_passes=True,
+    ),
+    "alti": _intervened("ALTI", "all layers", "alti", lambda result: result["alti"]),
+    "globenc": _intervened("GlobEnc", "all layers", "globenc", lambda result: result["globenc"]),
     "gradient_times_attention": _measured(
         "gradient × attention",
+        "last layer, sum over heads, sign kept",
         "gradient_times_attention",
         lambda record: gradient_times_attention(_last(record), sum_heads=True),
     ),
-    "value_zeroing": Attribution(
-        "value zeroing", (), (), lambda result: result["value_zeroing"].isel(layer=-1)
+    "chefer": _intervened(
+        "Chefer's relevance", "all layers", "chefer", lambda result: result["chefer"], asks=_OF_TARGET
+    ),
+    "direct_logit_attribution": _intervened(
+        "direct logit attribution",
+        "sum over layers and heads",
+        "direct_logit_attribution",
+        lambda result: result["attention"].sum(("layer", "head"), skipna=False),
+        asks=_OF_TARGET,
+    ),
+    "integrated_gradients": _intervened(
+        "integrated gradients",
+        "of what enters the first layer, from zeros",
+        "integrated_gradients",
+        lambda result: result["integrated_gradients"],
+        asks=_OF_TARGET,
+        many_passes=True,
     ),
 }
-"""By name: attention of the last layer, mean over heads; the same weighted by the norms of projected values
-(Kobayashi et al. 2020, arXiv 2004.10102), sum over heads; rollout through all layers (Abnar & Zuidema 2020,
-arXiv 2005.00928); attention times its gradient in the last layer, sign kept, sum over heads (Barkan et al.
-2021, arXiv 2204.11073); and value zeroing in the last layer (Mohebbi et al. 2023, arXiv 2301.12971)."""
+"""Every attribution by name: of the last layer or of all, of what CLS becomes or of the predicted class."""
 
 Given = Callable[[Any, Any], xr.DataArray] | xr.DataArray
 Measures = str | Sequence[str] | Mapping[str, str | Given] | None
@@ -79,10 +151,13 @@ RESERVED: Final = ("random", "evidence")
 def named_measures(measures: Measures) -> dict[str, str | Given]:
     """Return what is to be compared by name: names in `ATTRIBUTIONS`, functions, or arrays.
 
+    None stands for all that take a few passes.
+
     Raises:
         CaptureError: If a name is unknown, taken, or none is given.
     """
-    stated = list(ATTRIBUTIONS) if measures is None else [measures] if isinstance(measures, str) else measures
+    few = [name for name, one in ATTRIBUTIONS.items() if not one.many_passes]
+    stated = few if measures is None else [measures] if isinstance(measures, str) else measures
     given: dict[str, str | Given] = (
         dict(stated) if isinstance(stated, Mapping) else {name: name for name in stated}
     )
@@ -98,81 +173,6 @@ def named_measures(measures: Measures) -> dict[str, str | Given]:
             )
     if not given:
         raise CaptureError(
-            "measures", expected="one or more", got="none", next_step="Leave it out for all that are known"
+            "measures", expected="one or more", got="none", next_step="Leave it out for the usual ones"
         )
     return given
-
-
-@dataclass(frozen=True)
-class Measuring:
-    """How a model is measured on one batch.
-
-    Attributes:
-        model: A subject or a module.
-        inputs: The batch, as the caller gave it.
-        seed: Start of the random streams.
-        output: From the module's output to its logits; None to find them.
-        stated: What is stated of the call: `cls_index`, `token_mask`, `within`.
-    """
-
-    model: Any
-    inputs: Any
-    seed: int = 0
-    output: Any = None
-    stated: Mapping[str, Any] = field(default_factory=dict)
-
-    def record(self, keep: Sequence[str] = (), target: Any = None) -> xr.Dataset:
-        """Return a record of the batch.
-
-        Args:
-            keep: As for `clsight.capture`.
-            target: One class per sample, for gradients; None for the predicted class.
-        """
-        asked = {"keep": keep, "output": self.output, **self.stated}
-        if "gradient" in keep and target is not None:
-            asked["target"] = torch.as_tensor(target)
-        with undisturbed(model_call(self.model, self.inputs, **self.stated).module, self.seed):
-            return capture(self.model, self.inputs, **asked)
-
-    def arrays(
-        self, measures: Mapping[str, str | Given], sizes: tuple[int, int], target: Any, *, asked_by: str
-    ) -> tuple[dict[str, Scores], dict[str, str]]:
-        """Return the attributions `[sample, token]` by name, and why some are absent.
-
-        Args:
-            measures: Names in `ATTRIBUTIONS`, arrays, or functions, by their own names.
-            sizes: Number of samples and tokens.
-            target: One class per sample, for gradients; None for the predicted class.
-            asked_by: The subject of messages.
-        """
-        known = [ATTRIBUTIONS[what] for what in measures.values() if isinstance(what, str)]
-        keep = tuple(dict.fromkeys(name for one in known for name in one.keep))
-        record = self.record(keep or ("vectors",), target) if any(one.needs for one in known) else None
-        found, absent = {}, {}
-        for name, what in measures.items():
-            if isinstance(what, str):
-                given, why = self._known(ATTRIBUTIONS[what], record)
-            else:
-                given, why = (what if isinstance(what, xr.DataArray) else what(self.model, self.inputs)), ""
-            if why:
-                absent[name] = why
-                continue
-            array = fitted(per_token(given, name, asked_by=asked_by), sizes, name, asked_by=asked_by)
-            found[name] = array.values.astype(float)
-        return found, absent
-
-    def _known(self, attribution: Attribution, record: xr.Dataset | None) -> tuple[Any, str]:
-        """Return a known attribution, or None and why the model has none."""
-        if record is None or not attribution.needs:
-            try:
-                result = value_zeroing(
-                    self.model, self.inputs, layers=-1, seed=self.seed, progress=False, **self.stated
-                )
-            except CaptureError as refusal:  # class attention, half precision: told beside the missing score
-                return None, str(refusal)
-            return attribution.read(result), ""
-        for name in attribution.needs:
-            if name not in record:
-                why = record.attrs.get("absent", {}).get(name, "not captured")
-                return None, f"the record has no `{name}`: {why}"
-        return attribution.read(record), ""

@@ -11,8 +11,9 @@ from tqdm.auto import tqdm
 
 from clsight.errors import CaptureError
 from clsight.faithfulness.attributed import Text, reasons_against
-from clsight.faithfulness.attributions import ATTRIBUTIONS, Given, Measuring, named_measures
+from clsight.faithfulness.attributions import ATTRIBUTIONS, Given, named_measures
 from clsight.faithfulness.batch import Asked, batch_of
+from clsight.faithfulness.measuring import Measuring
 from clsight.faithfulness.registry import metric
 from clsight.faithfulness.shuffling import shuffling, units_of
 from clsight.hooks.watching import original_of
@@ -127,7 +128,7 @@ def _named(measure: str | Given) -> tuple[dict[str, str | Given], str]:
 
 def _predicted(measuring: Measuring, named: dict[str, str | Given]) -> NDArray[np.int64] | None:
     """Return the class that the trained model predicts, where the measure needs one."""
-    if "gradient_times_attention" not in named.values():
+    if not any(isinstance(what, str) and ATTRIBUTIONS[what].is_of_target for what in named.values()):
         return None
     record = measuring.record()
     if "logits" not in record:  # the measure itself will tell that it has no gradient

@@ -53,7 +53,8 @@ def compare(
         subject_or_module: As for `clsight.capture`.
         samples: Raw samples of a subject, or the inputs of a module; run in batches.
         measures: Names in `clsight.faithfulness.ATTRIBUTIONS`, or a mapping from your own names to those, to
-            arrays `[sample, token]`, or to functions of model and inputs that return one; default all names.
+            arrays `[sample, token]`, or to functions of model and inputs that return one; default all names
+            that take a few passes.
         confidence: Of the intervals, bootstrapped over samples by `clsight.statistics.bootstrap`.
         **options: As for `score_batches`.
 

@@ -8,9 +8,10 @@ import xarray as xr
 
 from clsight.faithfulness.answers import Answers
 from clsight.faithfulness.attributed import Scores, Text, fitted, random_scores
-from clsight.faithfulness.attributions import ATTRIBUTIONS, Given, Measuring
+from clsight.faithfulness.attributions import ATTRIBUTIONS, Given
 from clsight.faithfulness.batch import batch_of
 from clsight.faithfulness.curves import attributes_of, curves_of
+from clsight.faithfulness.measuring import Measuring
 from clsight.faithfulness.registry import Metric, Need
 from clsight.faithfulness.single_tokens import effects_of
 
