@@ -74,6 +74,13 @@ def test_summary_names_sizes_and_the_largest_self_check_error() -> None:
     assert f"Largest self-check error: 3.0e-07, in {record['layer_name'].values[2]}" in text
 
 
+def test_summary_tells_of_examples_that_are_not_the_models_own() -> None:
+    record = patch_record().record
+    told = "The examples are not the model's own: random token ids, seed 0"
+    assert told not in list(summary_lines(record))
+    assert told in list(summary_lines(record.assign_attrs(examples="random token ids, seed 0")))
+
+
 def test_summary_counts_one_without_a_plural() -> None:
     assert (
         counts(patch_record().record.isel(sample=[0], layer=[1])) == "1 example, 1 layer, 4 heads, 7 tokens"

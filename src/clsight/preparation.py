@@ -27,11 +27,13 @@ class Examples:
             for pairs of sentences.
         labels: [sample] int64 class indices; None if unknown.
         token_mask: [sample, time] bool, True = real, [CLS] not counted; None if all are real.
+        made: How clsight made them up, such as "random token ids, seed 0"; empty for data. Records tell it.
     """
 
     inputs: Array
     labels: Array | None = None
     token_mask: Array | None = None
+    made: str = ""
 
     def __post_init__(self) -> None:
         is_text = isinstance(self.inputs, np.ndarray) and self.inputs.dtype == _TEXT
@@ -60,6 +62,7 @@ class Examples:
             self.inputs[which],
             None if self.labels is None else self.labels[which],
             None if self.token_mask is None else self.token_mask[which],
+            self.made,
         )
 
 

@@ -93,6 +93,8 @@ def _head(title: str, record: xr.Dataset) -> Iterator[str]:
     position = attributes["cls_index"]
     place = "another token in each sample" if position is None else f"token {position}"
     yield f"{counts(record)}; [CLS] is {place}"
+    if attributes.get("examples"):
+        yield f"The examples are not the model's own: {_printable(str(attributes['examples']))}"
     if bool(record["token_mask"].all()):
         tokens = record.sizes["token"]
         yield f"Evenly spread attention would be {np.log(tokens):.3f} nats, {1 / tokens:.3f} for each token"

@@ -64,6 +64,9 @@ def test_examples_are_made_in_the_shape_that_runs(module, shape, label):
     assert subject.provenance["examples"] == label
     again = subject_of(module)
     np.testing.assert_array_equal(subject.examples.inputs, again.examples.inputs)
+    for examples in (subject.examples, subject.examples[1:3], subject.examples[0]):
+        assert clsight.capture(subject, examples).attrs["examples"] == label
+    assert "examples" not in clsight.capture(subject, subject.examples.inputs).attrs
 
 
 def test_token_map_of_pictures_has_rows_and_columns():

@@ -18,6 +18,7 @@ from clsight.hooks.forward import ClsIndex
 from clsight.hooks.layers import where_raised
 from clsight.hooks.token_map import TokenMap
 from clsight.hooks.watching import original_of
+from clsight.preparation import Examples
 
 if TYPE_CHECKING:
     from clsight.loading import Prepared, Subject
@@ -141,11 +142,12 @@ def model_call(
         prepared.token_mask if token_mask is None else token_mask,
         module_or_subject.within if within is None else within,
     )
-    return _with_knowledge(call, module_or_subject, prepared)
+    made = inputs.made if isinstance(inputs, Examples) else ""
+    return _with_knowledge(call, module_or_subject, prepared, made)
 
 
-def _with_knowledge(call: ModelCall, subject: "Subject", prepared: "Prepared") -> ModelCall:
-    """Return the call with what the subject knows of itself and of its tokens."""
+def _with_knowledge(call: ModelCall, subject: "Subject", prepared: "Prepared", made: str) -> ModelCall:
+    """Return the call with what the subject knows of itself and of its tokens, and how inputs were made."""
     return replace(
         call,
         tokens=TokenMap(
@@ -156,6 +158,7 @@ def _with_knowledge(call: ModelCall, subject: "Subject", prepared: "Prepared") -
             "strategy": subject.strategy,
             "seed": subject.seed,
             "checkpoint_sha256": subject.provenance.get("sha256", ""),
+            **({"examples": made} if made else {}),
         },
         classes=tuple(subject.classes),
         notes=(*subject.notes, *prepared.notes),

@@ -16,7 +16,7 @@ _SENTENCES = (
 
 def sentences() -> Examples:
     """Return six English sentences of different length: StringDType [sample=6]."""
-    return Examples(np.array(_SENTENCES, dtype=np.dtypes.StringDType()))
+    return Examples(np.array(_SENTENCES, dtype=np.dtypes.StringDType()), made="clsight's own sentences")
 
 
 def series(time: int, features: int) -> Examples:
@@ -26,7 +26,8 @@ def series(time: int, features: int) -> Examples:
     slow, fast = generator.uniform(0.5, 2.0, (4, 1, features)), generator.uniform(3.0, 8.0, (4, 1, features))
     start = generator.uniform(0.0, 2 * np.pi, (4, 1, features))
     waves = np.sin(2 * np.pi * slow * steps + start) + 0.5 * np.sin(2 * np.pi * fast * steps)
-    return Examples((waves + generator.normal(0.0, 0.1, waves.shape)).astype(np.float32))
+    values = (waves + generator.normal(0.0, 0.1, waves.shape)).astype(np.float32)
+    return Examples(values, made="synthetic series, seed 0")
 
 
 def pictures(height: int, width: int) -> Examples:
@@ -44,4 +45,10 @@ def pictures(height: int, width: int) -> Examples:
         inside = away.max(axis=0) < radius if number < 2 else np.hypot(*away) < radius
         picture[inside] = color
         drawn.append(picture.astype(np.uint8))
-    return Examples(np.stack(drawn))
+    return Examples(np.stack(drawn), made="synthetic pictures, seed 0")
+
+
+def token_ids(time: int, vocabulary: int) -> Examples:
+    """Return four samples of ids drawn alike: int64 [sample=4, time]."""
+    ids = np.random.default_rng(0).integers(vocabulary, size=(4, time))
+    return Examples(ids, made="random token ids, seed 0")

@@ -62,7 +62,7 @@ def _shaped_like(module: nn.Module, examples: Examples) -> Iterator[PlainInput]:
 def _try(module: nn.Module, taken: PlainInput) -> tuple[bool, bool]:
     """Return whether a made-up input runs through, and whether it reaches an attention on its way."""
     weight = next(iter(module.parameters()), torch.empty(0))
-    examples = taken.examples()[0][:1]
+    examples = taken.examples()[:1]
     try:
         inputs = taken.inputs(examples, taken.tensor(examples, weight))
         seen = look(module, inputs)

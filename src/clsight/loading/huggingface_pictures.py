@@ -66,7 +66,8 @@ def picture_side(module: Any, folder: Path) -> Side:
         got = f"{tokens.grid[0]} × {tokens.grid[1]}"
         _fail(folder, f"from 1 to {_MOST_PATCHES:,} patches", got, "Correct config.json")
     vector = _cls_vector(module)
-    said: dict[str, Any] = {"examples": "synthetic pictures, seed 0"}
+    examples = pictures(*transform.size)
+    said: dict[str, Any] = {"examples": examples.made}
     if assumed:
         said["assumed"] = {"pictures": assumed}
     if vector is None:
@@ -77,7 +78,7 @@ def picture_side(module: Any, folder: Path) -> Side:
         "image",
         read_pictures,
         _Preparation(module, transform, tokens, resized=transform.size != size),
-        pictures(*transform.size),
+        examples,
         None if vector is None else 0,
         vector,
         said,

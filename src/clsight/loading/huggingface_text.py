@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -78,7 +78,7 @@ def text_side(
         pad_id=_pad_id(module, found),
         lowercase=lowercase,
     )
-    said: dict[str, Any] = {"examples": "clsight's own sentences"}
+    said: dict[str, Any] = {"examples": sentences().made}
     if limits:
         said["truncation"] = _CUT.format(min(limits), min(limits))
     if type(module).__name__.startswith(_AT_END_CLASSES):
@@ -238,9 +238,10 @@ def _ids_side(module: Any) -> Side:
     longest = _longest(module)
     taken = PlainInput(takes="token_ids", vocabulary=_embedding(module).num_embeddings, longest=longest)
     pad = getattr(module.config, "pad_token_id", None)
-    examples, said = taken.examples()
+    examples = taken.examples()
     if type(pad) is int:  # a random id that says padding would be passed over by some models
-        examples = Examples(np.where(examples.inputs == pad, (pad + 1) % taken.vocabulary, examples.inputs))
+        ids = np.where(examples.inputs == pad, (pad + 1) % taken.vocabulary, examples.inputs)
+        examples = replace(examples, inputs=ids)
 
     def prepare(given: Examples) -> Prepared:
         if given.token_mask is not None:
@@ -257,5 +258,5 @@ def _ids_side(module: Any) -> Side:
         inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
         return Prepared(**{**vars(prepared), "inputs": inputs})
 
-    provenance = {"examples": said, "assumed": {"cls_index": _NO_TOKENIZER}}
+    provenance = {"examples": examples.made, "assumed": {"cls_index": _NO_TOKENIZER}}
     return Side("token_ids", taken.read, prepare, examples, 0, None, provenance)

@@ -68,7 +68,8 @@ def subject_of(
     preparation = _Preparation(module, taken, cls_index, within)
     label = "the caller's own"
     if examples is None:
-        examples, label = (None, _NOTHING_FITS) if taken is None else taken.examples()
+        examples = None if taken is None else taken.examples()
+        label = _NOTHING_FITS if examples is None else examples.made
     kinds = () if examples is None else _kinds(preparation(examples[:1]))
     return Subject(
         module=module,

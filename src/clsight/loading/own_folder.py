@@ -145,7 +145,7 @@ def _examples_of(folder: Path, checkpoint: Checkpoint) -> Examples | None:
         expected = "`inputs`, and nothing but `labels` and `token_mask` beside it"
         raise CheckpointError(str(file), expected=expected, got=got, next_step="Write the examples anew")
     try:
-        examples = Examples(**arrays)
+        examples = Examples(arrays["inputs"], arrays.get("labels"), arrays.get("token_mask"))
         preparation_for(checkpoint.model)(examples)
         _check_labels(examples, len(checkpoint.classes))
     except ClsightError as error:

@@ -69,6 +69,7 @@ def picture_subject(
     preparation: Callable[[Examples], Prepared] | None = None,
 ) -> Subject:
     """Return the subject of a module that takes normalized pictures [sample, color, height, width]."""
+    examples = pictures(*transform.size)
     return Subject(
         module=module.eval(),
         name=name,
@@ -76,8 +77,8 @@ def picture_subject(
         strategy="",
         seed=None,
         classes=classes,
-        examples=pictures(*transform.size),
-        provenance={**provenance, "torch": torch.__version__, "examples": "synthetic pictures, seed 0"},
+        examples=examples,
+        provenance={**provenance, "torch": torch.__version__, "examples": examples.made},
         preparation=preparation or picture_preparation(module, transform, tokens),
         takes="image",
         token_kinds=tuple(dict.fromkeys(tokens.kinds)),

@@ -3,7 +3,7 @@
 For modules that bring no tokenizer and no picture settings: bare state dicts and a user's own class.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, NoReturn
 
 import numpy as np
@@ -21,7 +21,7 @@ from clsight.schema import TokenKind
 
 _TEXT: Final = np.dtypes.StringDType()
 _KIND: Final[dict[Takes, TokenKind]] = {"series": "step", "token_ids": "word", "image": "patch"}
-_SAMPLES, _TIME, _SIDE = 4, 12, 8
+_TIME, _SIDE = 12, 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,19 +68,17 @@ class PlainInput:
         is_made = isinstance(raw, np.ndarray) and raw.ndim == 4 and raw.dtype.kind == "f"
         return Examples(raw) if is_made else raw_data.read_pictures(raw)
 
-    def examples(self) -> tuple[Examples, str]:
-        """Return a few examples made here, and what to call them."""
+    def examples(self) -> Examples:
+        """Return a few examples that are made up."""
         if self.takes == "image":
             height, width = self.size or (_SIDE * self.stride[0], _SIDE * self.stride[1])
-            return default_examples.pictures(height, width), "synthetic pictures, seed 0"
+            return default_examples.pictures(height, width)
         time = self.exact or min(self.longest or _TIME, _TIME)
         if self.takes == "series":
             time -= time == self.features and self.exact is None  # so that the two can be told apart
             made = default_examples.series(max(time, 1), self.features)
-            turned = Examples(made.inputs.swapaxes(1, 2)) if self.features_first else made
-            return turned, "synthetic series, seed 0"
-        ids = np.random.default_rng(0).integers(self.vocabulary, size=(_SAMPLES, time))
-        return Examples(ids), "random token ids, seed 0"
+            return replace(made, inputs=made.inputs.swapaxes(1, 2)) if self.features_first else made
+        return default_examples.token_ids(time, self.vocabulary)
 
     def tensor(self, examples: Examples, like: Tensor) -> Tensor:
         """Return what the module is called with, on the device and in the dtype of its weights `like`.

@@ -182,7 +182,7 @@ def _pictures(
 
 
 def _subject(module: Reconstruction, plan: Plan, taken: PlainInput, *, name: str) -> Subject:
-    examples, label = taken.examples()
+    examples = taken.examples()
     cls = plan.parts.cls
 
     def prepare(examples: Examples) -> Prepared:
@@ -199,7 +199,7 @@ def _subject(module: Reconstruction, plan: Plan, taken: PlainInput, *, name: str
         seed=None,
         classes=(),
         examples=examples,
-        provenance={"examples": label},
+        provenance={"examples": examples.made},
         preparation=prepare,
         takes=taken.takes,
         token_kinds=(taken.kind,) if cls is None else ("cls", taken.kind),
