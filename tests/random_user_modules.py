@@ -59,7 +59,7 @@ class RandomClassifier(nn.Module):
         super().__init__()
         self._drawn = drawn
         name, choice = drawn.name, drawn.choice
-        self.register_parameter(name["cls"], nn.Parameter(torch.empty(choice["cls_shape"])))
+        self.register_parameter(name["cls"], nn.Parameter(torch.zeros(choice["cls_shape"])))
         if choice["input"] == "linear":
             self.add_module(name["linear"], nn.Linear(choice["features"], WIDTH))
         elif choice["input"] == "words":
@@ -68,7 +68,7 @@ class RandomClassifier(nn.Module):
             self.add_module(name["patches"], nn.Conv2d(3, WIDTH, 4, 4))
         rows = 17 if choice["input"] == "patches" else 13
         if choice["position"] == "parameter":
-            self.register_parameter(name["position"], nn.Parameter(torch.empty(1, rows, WIDTH)))
+            self.register_parameter(name["position"], nn.Parameter(torch.zeros(1, rows, WIDTH)))
         elif choice["position"] == "embedding":
             self.add_module(name["position"], nn.Embedding(rows, WIDTH))
         if choice["early_norm"]:

@@ -22,7 +22,7 @@ class FixedForum(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.cls_token = nn.Parameter(torch.empty(1, 1, WIDTH))
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, WIDTH))
         encoder_layer = layer()
         self.transformer_encoder = nn.TransformerEncoder(encoder_layer, num_layers=3)
 
@@ -36,9 +36,9 @@ class Series(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.cls_vector = nn.Parameter(torch.empty(WIDTH))
+        self.cls_vector = nn.Parameter(torch.zeros(WIDTH))
         self.to_tokens = nn.Linear(FEATURES, WIDTH)
-        self.pos_embedding = nn.Parameter(torch.empty(1, TIME + 1, WIDTH))
+        self.pos_embedding = nn.Parameter(torch.zeros(1, TIME + 1, WIDTH))
         one = layer(norm_first=True, activation="gelu", bias=False)
         self.encoder = nn.TransformerEncoder(one, 2, norm=nn.LayerNorm(WIDTH), enable_nested_tensor=False)
         self.head = nn.Linear(WIDTH, CLASSES)
@@ -60,7 +60,7 @@ class Text(nn.Module):
         self.widen = nn.Linear(10, WIDTH)
         self.embedding_projection = nn.Identity()
         self.position = nn.Embedding(TIME + 1, WIDTH)
-        self.cls = nn.Parameter(torch.empty(1, WIDTH))
+        self.cls = nn.Parameter(torch.zeros(1, WIDTH))
         self.encoder_layer = layer()
         self.encoder = nn.TransformerEncoder(self.encoder_layer, 2)
         self.fc = nn.Linear(WIDTH, CLASSES, bias=False)
@@ -78,8 +78,8 @@ class Pictures(nn.Module):
     def __init__(self):
         super().__init__()
         self.patch_embed = nn.Conv2d(1, WIDTH, 4, stride=4)
-        self.pos_embed = nn.Parameter(torch.empty(1, 9, WIDTH))
-        self.cls_token = nn.Parameter(torch.empty(1, 1, WIDTH))
+        self.pos_embed = nn.Parameter(torch.zeros(1, 9, WIDTH))
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, WIDTH))
         self.blocks = nn.Sequential(*[layer(norm_first=True, activation="gelu") for _ in range(2)])
         self.mlp_head = nn.Sequential(nn.LayerNorm(WIDTH), nn.Linear(WIDTH, CLASSES))
 
@@ -108,7 +108,7 @@ class OwnBlocks(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.summary = nn.Parameter(torch.empty(1, 1, WIDTH))
+        self.summary = nn.Parameter(torch.zeros(1, 1, WIDTH))
         self.input_proj = nn.Linear(FEATURES, WIDTH, bias=False)
         self.stages = nn.ModuleList([OwnBlock() for _ in range(3)])
         self.norm = nn.LayerNorm(WIDTH)
@@ -126,7 +126,7 @@ class Attentions(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.cls = nn.Parameter(torch.empty(1, 1, WIDTH))
+        self.cls = nn.Parameter(torch.zeros(1, 1, WIDTH))
         self.attentions = nn.ModuleList(
             [nn.MultiheadAttention(WIDTH, HEADS, batch_first=True, add_bias_kv=True) for _ in range(2)]
         )
@@ -144,7 +144,7 @@ class OneAttention(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.cls = nn.Parameter(torch.empty(1, 1, WIDTH))
+        self.cls = nn.Parameter(torch.zeros(1, 1, WIDTH))
         self.embedding = nn.Embedding(VOCABULARY, WIDTH)
         self.attention = nn.MultiheadAttention(WIDTH, HEADS, bias=False, batch_first=True)
         self.head = nn.Linear(WIDTH, CLASSES)
@@ -161,7 +161,7 @@ class TimeFirst(nn.Module):
         super().__init__()
         self.project = nn.Linear(FEATURES, WIDTH)
         self.register_buffer("pe", torch.rand(TIME + 1, 1, WIDTH))
-        self.cls_token = nn.Parameter(torch.empty(WIDTH))
+        self.cls_token = nn.Parameter(torch.zeros(WIDTH))
         self.layer = layer(batch_first=False, activation=functional.gelu)
         self.head = nn.Linear(WIDTH, 1)
 
@@ -206,7 +206,7 @@ class Abreast(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.cls = nn.Parameter(torch.empty(WIDTH))
+        self.cls = nn.Parameter(torch.zeros(WIDTH))
         self.to_tokens = nn.Linear(FEATURES, WIDTH)
         self.left = nn.TransformerEncoder(layer(), 1)
         self.right = nn.ModuleList([layer() for _ in range(2)])
