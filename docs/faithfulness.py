@@ -11,7 +11,7 @@ INTRODUCTION = """\
 
 Does an attribution name the tokens that this model's answer rests on? Tokens go, and the answer tells. This
 page is written by `python docs/faithfulness.py` from `clsight.faithfulness.METRICS` and `ATTRIBUTIONS`, and
-from the table that a benchmark wrote.
+from tables that two benchmarks wrote.
 
 ```python
 subject = clsight.load(clsight.sample_models_dir() / "digits-learned")
@@ -75,6 +75,18 @@ patches hold what the digit was, CLS reads it there, and removing those patches 
 little. Both are true of the model; the question decides. Leave-one-out is a poor judge here: most patches
 alone have no effect, and their order is noise, so that even the evidence itself agrees with it little.
 """
+TEXT = """
+## A text classifier
+
+`python benchmarks/text_classifier.py sentence_polarity.zip` fine-tunes MiniLM on sentences of film reviews,
+positive or negative ([NLTK's copy](https://www.nltk.org/nltk_data/), Pang & Lee 2005), and compares. Tokens
+are hidden by the attention mask.
+
+"""
+READING_TEXT = """
+The order is another: gradient × attention, the last but random on `find-digit`, leads here, and rollout, which
+found the digit, is the last but random. No attribution is the best; ask it of your model.
+"""
 OVERVIEW = """
 ## Metrics
 
@@ -88,7 +100,7 @@ def page() -> str:
     metrics = [METRICS[name] for name in sorted(METRICS)]
     rows = (f"| [`{one.name}`](#{one.name}) | {one.question} | {one.better} |\n" for one in metrics)
     parts = [INTRODUCTION, attributions()]
-    parts += [FIND_DIGIT, table("find_digit"), READING_DIGIT]
+    parts += [FIND_DIGIT, table("find_digit"), READING_DIGIT, TEXT, table("text_classifier"), READING_TEXT]
     parts += [OVERVIEW, *rows, *map(section, metrics)]
     return "".join(parts)
 
