@@ -84,8 +84,8 @@ are hidden by the attention mask.
 
 """
 READING_TEXT = """
-The order is another: gradient × attention, the last but random on `find-digit`, leads here, and rollout, which
-found the digit, is the last but random. No attribution is the best; ask it of your model.
+The order is another: gradient × attention, the last but random on `find-digit`, leads here, and rollout,
+which found the digit, is the last but random. No attribution is the best; ask it of your model.
 """
 OVERVIEW = """
 ## Metrics
@@ -100,7 +100,8 @@ def page() -> str:
     metrics = [METRICS[name] for name in sorted(METRICS)]
     rows = (f"| [`{one.name}`](#{one.name}) | {one.question} | {one.better} |\n" for one in metrics)
     parts = [INTRODUCTION, attributions()]
-    parts += [FIND_DIGIT, table("find_digit"), READING_DIGIT, TEXT, table("text_classifier"), READING_TEXT]
+    parts += [FIND_DIGIT, table("find_digit"), READING_DIGIT]
+    parts += [TEXT, table("text_classifier"), READING_TEXT]
     parts += [OVERVIEW, *rows, *map(section, metrics)]
     return "".join(parts)
 
@@ -116,7 +117,7 @@ def attributions() -> str:
 
 
 def table(name: str) -> str:
-    """Return a table as the benchmark of that name wrote it."""
+    """Return a table as its benchmark wrote it."""
     return (TABLES / f"{name}.md").read_text(encoding="utf-8")
 
 

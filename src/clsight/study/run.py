@@ -1,0 +1,119 @@
+"""One run of a study: train a model as its settings say, and measure it."""
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import pandas as pd
+import torch
+import xarray as xr
+
+from clsight.models import ClassificationTransformer
+from clsight.records import stack
+from clsight.study.measurements import (
+    accuracy_after_swaps,
+    attention_at_cls,
+    effect_of_cutting_cls,
+    gradient_at_start,
+    share_of_initial_vector,
+    spread_over_draws,
+)
+from clsight.study.measurements.attending import record_of
+from clsight.study.run_settings import RunSettings
+from clsight.study.tasks import Part, Task
+from clsight.study.training import Training, accuracy, epochs, logits_on
+
+PROBES = 16
+"""How many samples the record of a run holds: the first of the validation part."""
+_MEASURED = 256
+"""How many test samples the measurements look at, which cost several passes each."""
+_ENOUGH = 0.9
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What came out of a run.
+
+    Attributes:
+        settings: What was asked.
+        model: The trained model, in eval mode.
+        history: Table with a row per epoch: step, loss, accuracy, gradient, norm, drift.
+        record: A record of the probe samples with the dim `step`; None where no CLS is in the sequence.
+        outcome: Numbers by name; what is undefined is NaN.
+        diverged: Whether the loss stopped being finite.
+        seconds: It took.
+    """
+
+    settings: RunSettings
+    model: ClassificationTransformer
+    history: pd.DataFrame
+    record: xr.Dataset | None
+    outcome: dict[str, float]
+    diverged: bool
+    seconds: float
+
+
+def run(settings: RunSettings, task: Task, *, test: bool, probe_epochs: Sequence[int] = ()) -> RunResult:
+    """Train and measure one model. The same settings give the same numbers, bit for bit.
+
+    Torch must have one thread: with more, the order of additions may differ from run to run.
+
+    Args:
+        settings: What to train.
+        task: The task of the settings.
+        test: Whether to look at the test part and measure the model; False, when a learning rate is chosen,
+            gives the accuracy on the validation part alone.
+        probe_epochs: After which epochs a record is kept; 0 is before training.
+    """
+    start = time.perf_counter()
+    data = task.data(settings.seed)
+    probe = data.validation.of(slice(0, PROBES))
+    records: dict[int, xr.Dataset] = {}
+    at_start: dict[str, float] = {}
+    training = None
+    for epoch, training in enumerate(epochs(settings, task, data)):
+        if epoch == 0:
+            at_start = gradient_at_start(training.model, data.train.of(slice(0, settings.batch)))
+        if epoch in probe_epochs and training.model.cls_token.in_sequence:
+            records[training.history[-1].step] = record_of(training.model, probe, keep=())
+    assert training is not None
+    outcome = {**at_start, **_learned(training)}
+    if test and not training.diverged:
+        outcome |= _measured(training.model, data.test)
+    return RunResult(
+        settings,
+        training.model.eval(),
+        pd.DataFrame([asdict(one) for one in training.history]),
+        stack(records, dim="step") if records else None,
+        outcome,
+        training.diverged,
+        time.perf_counter() - start,
+    )
+
+
+def _learned(training: Training) -> dict[str, float]:
+    """Return how training went: validation accuracy, steps to 90 % of it, norm and drift of CLS."""
+    enough = [one.step for one in training.history if one.accuracy >= _ENOUGH]
+    last = training.history[-1]
+    return {
+        "validation_accuracy": last.accuracy,
+        "steps_to_90": float(enough[0]) if enough else math.nan,
+        "cls_norm": last.norm,
+        "cls_drift": last.drift,
+    }
+
+
+def _measured(model: ClassificationTransformer, test: Part) -> dict[str, float]:
+    """Return the accuracy and loss on the test part, and what is measured of the model."""
+    some = test.of(slice(0, _MEASURED))
+    loss = torch.nn.functional.cross_entropy(logits_on(model, test), test.labels)
+    return {
+        "accuracy": accuracy(model, test),
+        "loss": float(loss),
+        **spread_over_draws(model, test),
+        **accuracy_after_swaps(model, test),
+        **attention_at_cls(model, some),
+        **share_of_initial_vector(model, some),
+        **effect_of_cutting_cls(model, some),
+    }

@@ -1,0 +1,8 @@
+"""What models of a study learn. `TASKS` lists the tasks; one file each."""
+
+from clsight.study.tasks.counting import count as count
+from clsight.study.tasks.digits import digits as digits
+from clsight.study.tasks.retrieval import retrieval as retrieval
+from clsight.study.tasks.task import TASKS, Data, Part, Task, task, task_named
+
+__all__ = ["TASKS", "Data", "Part", "Task", "task", "task_named"]

@@ -1,0 +1,74 @@
+"""One run from settings to numbers: the same twice, and all that a study wants to know."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from clsight.study import RunSettings
+from clsight.study.run import PROBES, run
+from clsight.study.tasks import task_named
+from clsight.study.training import accuracy
+
+OPTIONS = {"time": 6, "train": 256, "test": 64}
+SETTINGS = RunSettings(
+    task="retrieval", task_options=OPTIONS, width=8, heads=2, feedforward=16, layers=2, epochs=3, batch=16
+)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def run_of(settings, **asked):
+    return run(settings, task_named(settings.task, settings.task_options), **{"test": True} | asked)
+
+
+@pytest.mark.parametrize("strategy", ["learned", "random_per_forward", "first_token"])
+def test_two_runs_of_the_same_settings_give_identical_numbers(strategy):
+    one, again = (run_of(replace(SETTINGS, strategy=strategy), probe_epochs=(0, 2)) for _ in range(2))
+    assert one.outcome.keys() == again.outcome.keys()
+    np.testing.assert_array_equal([*one.outcome.values()], [*again.outcome.values()])
+    pd.testing.assert_frame_equal(one.history, again.history, check_exact=True)
+    assert (one.record is None) == (strategy == "first_token")
+    if one.record is not None:
+        np.testing.assert_array_equal(one.record["attends_to"], again.record["attends_to"])
+
+
+def test_looking_at_the_record_in_between_changes_nothing():
+    for strategy in ("learned", "random_per_forward"):
+        settings = replace(SETTINGS, strategy=strategy)
+        with_probes, without = run_of(settings, probe_epochs=(0, 1, 2, 3)), run_of(settings)
+        np.testing.assert_array_equal([*with_probes.outcome.values()], [*without.outcome.values()])
+
+
+def test_record_holds_the_probe_samples_at_the_asked_epochs():
+    result = run_of(SETTINGS, probe_epochs=(0, 1, 3))
+    assert result.record["step"].values.tolist() == [0, 16, 48]
+    assert result.record.sizes["sample"] == PROBES
+    probe = task_named("retrieval", OPTIONS).data(0).validation
+    assert result.record["label"].values.tolist() == probe.labels[:PROBES].tolist()
+    rows = result.record["attends_to"].sum("token")
+    np.testing.assert_allclose(rows, 1.0, rtol=1e-5)
+    assert float(abs(result.record["attends_to"].diff("step")).max()) > 1e-4  # it forms
+
+
+def test_choosing_a_rate_looks_at_the_validation_part_alone():
+    task = task_named("retrieval", OPTIONS)
+    result = run(SETTINGS, task, test=False)
+    data = task.data(0)
+    assert "accuracy" not in result.outcome
+    assert result.outcome["validation_accuracy"] == accuracy(result.model, data.validation)
+    assert run_of(SETTINGS).outcome["accuracy"] == accuracy(result.model, data.test)
+
+
+def test_a_run_that_diverges_says_so_and_has_no_accuracy():
+    result = run_of(replace(SETTINGS, learning_rate=1e30))
+    assert result.diverged
+    assert "accuracy" not in result.outcome
