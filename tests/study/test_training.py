@@ -1,19 +1,20 @@
-"""Training: bit for bit the same twice, and the same but for [CLS] between strategies."""
+"""One run from settings to numbers: the same twice, and all that a study wants to know."""
 
-import math
 from dataclasses import replace
-from itertools import pairwise
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from clsight.study import RunSettings
-from clsight.study.tasks import Part, Task, task_named
-from clsight.study.training import accuracy, epochs, logits_on, new_model
+from clsight.study.fitting import accuracy
+from clsight.study.tasks import task_named
+from clsight.study.training import PROBES, probed, train
 
-OPTIONS = {"time": 6, "train": 96, "test": 40}
+OPTIONS = {"time": 6, "train": 256, "test": 64}
 SETTINGS = RunSettings(
-    task="retrieval", task_options=OPTIONS, width=8, heads=2, feedforward=16, layers=1, epochs=3, batch=16
+    task="retrieval", task_options=OPTIONS, width=8, heads=2, feedforward=16, layers=2, epochs=3, batch=16
 )
 
 
@@ -25,105 +26,56 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-def trained(settings, task=None):
-    task = task or task_named(settings.task, settings.task_options)
-    *_, last = epochs(settings, task, task.data(settings.seed))
-    return last
+def run_of(settings, **asked):
+    return train(settings, task_named(settings.task, settings.task_options), **asked)
 
 
-@pytest.mark.parametrize("strategy", ["learned", "random_per_forward", "mean_pooling"])
-def test_the_same_settings_give_the_same_model_bit_for_bit(strategy):
-    settings = replace(SETTINGS, strategy=strategy)
-    one = trained(settings)
-    torch.manual_seed(99)  # torch's own stream plays no part
-    again = trained(settings)
-    for name, weight in one.model.state_dict().items():
-        assert torch.equal(weight, again.model.state_dict()[name])
-    assert [e.loss for e in one.history[1:]] == [e.loss for e in again.history[1:]]
-    other = trained(replace(settings, seed=1))
-    assert one.history[1].loss != other.history[1].loss
+@pytest.mark.parametrize("strategy", ["learned", "random_per_forward", "first_token"])
+def test_two_runs_of_the_same_settings_give_identical_numbers(strategy):
+    one, again = (run_of(replace(SETTINGS, strategy=strategy), probe_steps=3) for _ in range(2))
+    assert one.outcome.keys() == again.outcome.keys()
+    np.testing.assert_array_equal([*one.outcome.values()], [*again.outcome.values()])
+    pd.testing.assert_frame_equal(one.history, again.history, check_exact=True)
+    assert (one.record is None) == (strategy == "first_token")
+    if one.record is not None:
+        np.testing.assert_array_equal(one.record["attends_to"], again.record["attends_to"])
 
 
-def test_strategies_see_the_same_batches_and_begin_with_the_same_other_weights():
-    seen = {}
-    for strategy in ("learned", "zeros", "random_per_forward", "first_token"):
-        task, batches = task_named("retrieval", OPTIONS), []
-
-        def noting(inputs, generator, kept=batches):
-            kept.append(inputs.clone())
-            return inputs
-
+def test_looking_at_the_record_in_between_changes_nothing():
+    for strategy in ("learned", "random_per_forward"):
         settings = replace(SETTINGS, strategy=strategy)
-        start = new_model(settings, task).state_dict()
-        trained(settings, Task(task.name, task.model, task.data, augment=noting))
-        weights = {name: w for name, w in start.items() if not name.startswith("cls_token.")}
-        seen[strategy] = (weights, torch.stack(batches))
-    weights, batches = seen.pop("learned")
-    assert len(batches) == 3 * 6
-    for others, same in seen.values():
-        assert torch.equal(batches, same)
-        assert weights.keys() == others.keys()
-        assert all(torch.equal(weight, others[name]) for name, weight in weights.items())
+        with_probes, without = run_of(settings, probe_steps=12), run_of(settings)
+        np.testing.assert_array_equal([*with_probes.outcome.values()], [*without.outcome.values()])
 
 
-def test_history_tells_of_each_epoch_and_of_the_vector_of_cls():
-    training = trained(SETTINGS)
-    assert [one.step for one in training.history] == [0, 6, 12, 18]
-    assert math.isnan(training.history[0].loss)
-    start = new_model(SETTINGS, task_named("retrieval", OPTIONS)).cls_token.vector.detach()
-    vector = training.model.cls_token.vector.detach()
-    last = training.history[-1]
-    assert last.norm == pytest.approx(float(vector.norm()))
-    assert last.drift == pytest.approx(float((vector - start).norm()))
-    assert last.drift > 0
-    assert last.gradient > 0
-    fixed = trained(replace(SETTINGS, strategy="fixed_random")).history[-1]
-    assert (fixed.drift, math.isnan(fixed.gradient)) == (0.0, True)
-    assert math.isnan(trained(replace(SETTINGS, strategy="zeros")).history[-1].norm)
+def test_record_holds_the_probe_samples_at_the_asked_steps():
+    result = run_of(SETTINGS, probe_steps=4)
+    assert result.record["step"].values.tolist() == [0, 1, 7, 48]
+    assert result.record.sizes["sample"] == PROBES
+    probe = task_named("retrieval", OPTIONS).data(0).validation
+    assert result.record["label"].values.tolist() == probe.labels[:PROBES].tolist()
+    rows = result.record["attends_to"].sum("token")
+    np.testing.assert_allclose(rows, 1.0, rtol=1e-5)
+    assert float(abs(result.record["attends_to"].diff("step")).max()) > 1e-4  # it forms
 
 
-def test_rate_rises_and_falls_to_zero():
-    """With a constant gradient sign, AdamW moves each weight by the rate: the last steps are smallest."""
-    drifts = [
-        one.drift
-        for one in trained(replace(SETTINGS, epochs=10, learning_rate=1e-4, weight_decay=0.0)).history
-    ]
-    moved = [after - before for before, after in pairwise(drifts)]
-    assert moved[1] > moved[-1]
+def test_steps_of_the_record_begin_before_training_and_end_with_it():
+    assert [sorted(probed(50, count)) for count in (0, 1, 2, 3)] == [[], [0], [0, 50], [0, 1, 50]]
+    assert len(probed(500, 12)) == 12
+    assert {0, 500} <= probed(500, 12)
+    assert sorted(probed(3, 12)) == [0, 1, 2, 3]
 
 
-def test_a_loss_that_is_no_number_ends_the_training_and_is_kept():
-    training = trained(replace(SETTINGS, learning_rate=1e30))
-    assert training.diverged
-    assert len(training.history) < 4
-    assert not math.isfinite(training.history[-1].loss)
-
-
-def test_accuracy_is_that_of_a_loop_in_batches_with_draws_from_the_start():
-    settings = replace(SETTINGS, strategy="random_per_forward")
-    task = task_named("retrieval", {**OPTIONS, "test": 1500})
-    model, part = new_model(settings, task).eval(), task.data(0).test
-    model(part.inputs[:3])  # a draw in between
-    logits = logits_on(model, part)
-    assert torch.equal(logits, logits_on(model, part))
-    assert not torch.equal(logits, logits_on(model, part, seed=5))
-    right = sum(int(row.argmax()) == int(label) for row, label in zip(logits, part.labels, strict=True))
-    assert accuracy(model, part) == right / 1500
-    masked = Part(part.inputs, part.labels, torch.arange(6) < torch.randint(3, 7, (1500, 1)))
-    whole = new_model(replace(SETTINGS, strategy="learned"), task).eval()
-    expected = torch.cat([whole(masked.inputs[i : i + 1], masked.token_mask[i : i + 1]) for i in range(20)])
-    torch.testing.assert_close(logits_on(whole, masked)[:20], expected, rtol=1e-4, atol=1e-5)
-
-
-def test_evaluation_does_not_touch_the_draws_of_training():
-    """With an epoch of one batch, the draws of two epochs must differ although an evaluation lies between."""
-    settings = replace(SETTINGS, strategy="random_per_forward")
+def test_choosing_a_rate_looks_at_the_validation_part_alone():
     task = task_named("retrieval", OPTIONS)
-    drawn = []
-    for training in epochs(settings, task, task.data(0)):
-        token = training.model.cls_token
-        state = token.generator.get_state()
-        accuracy(training.model, task.data(0).test)
-        assert torch.equal(token.generator.get_state(), state)
-        drawn.append(state)
-    assert len({tuple(state.tolist()) for state in drawn}) == len(drawn)
+    result = train(SETTINGS, task, evaluate="validation")
+    data = task.data(0)
+    assert "accuracy" not in result.outcome
+    assert result.outcome["validation_accuracy"] == accuracy(result.model, data.validation)
+    assert run_of(SETTINGS).outcome["accuracy"] == accuracy(result.model, data.test)
+
+
+def test_a_run_that_diverges_says_so_and_has_no_accuracy():
+    result = run_of(replace(SETTINGS, learning_rate=1e30))
+    assert result.diverged
+    assert "accuracy" not in result.outcome

@@ -1,200 +1,142 @@
-"""Train one model as its settings say, the same numbers every time: one torch thread, streams by seed.
-
-Two settings that differ in their strategy alone see the same batches in the same order, and all their weights
-outside [CLS] begin the same: what differs afterwards comes from [CLS].
-"""
+"""One run of a study: train a model as its settings say, and measure it."""
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+import time
+from dataclasses import asdict, dataclass
+from functools import cache
+from typing import Literal
 
+import numpy as np
+import pandas as pd
 import torch
-from torch import Generator, Tensor
-from torch.nn.functional import cross_entropy
+import xarray as xr
 
-from clsight.models import ClassificationTransformer, ModelConfig
+from clsight.models import ClassificationTransformer
+from clsight.records import stack
+from clsight.study.fitting import Training, accuracy, fit, logits_on
+from clsight.study.measurements import (
+    accuracy_after_swaps,
+    attention_at_cls,
+    effect_of_cutting_cls,
+    gradient_at_start,
+    share_of_initial_vector,
+    spread_over_draws,
+)
+from clsight.study.measurements.attending import record_of
 from clsight.study.run_settings import RunSettings
-from clsight.study.tasks import Data, Part, Task
-from clsight.study.tasks.task import stream
+from clsight.study.tasks import Part, Task
 
-_EVALUATED_AT_ONCE = 1024
-
-
-@dataclass
-class Epoch:
-    """What was measured at the end of an epoch; epoch 0 is before training.
-
-    Attributes:
-        step: Optimizer steps so far.
-        loss: Mean training loss of the epoch, in nats; NaN before training.
-        accuracy: On the validation part, in [0, 1].
-        gradient: Mean norm of the gradient at the vector of CLS; NaN where it is not trained.
-        norm: Of the vector of CLS; NaN where it has none of its own.
-        drift: Distance of that vector from its start.
-    """
-
-    step: int
-    loss: float
-    accuracy: float
-    gradient: float
-    norm: float
-    drift: float
+PROBES = 16
+"""How many samples the record of a run holds: the first of the validation part."""
+_MEASURED = 256
+"""How many test samples the measurements look at, which cost several passes each."""
+_ENOUGH = 0.9
 
 
-@dataclass
-class Training:
-    """A model in training.
+@dataclass(frozen=True)
+class RunResult:
+    """What came out of a run.
 
     Attributes:
-        model: The model; in eval mode between epochs.
-        history: One entry per epoch, and one before the first.
-        diverged: Whether the loss stopped being finite; training ends there.
+        settings: What was asked.
+        model: The trained model, in eval mode.
+        history: Table with a row per epoch, the first before training: step, loss, accuracy (validation),
+            gradient, norm and drift of the vector of CLS.
+        record: A record of the probe samples with the dim `step`; None where no CLS is in the sequence.
+        outcome: Numbers by name; what is undefined is NaN.
+        diverged: Whether the loss stopped being finite.
+        seconds: It took.
     """
 
+    settings: RunSettings
     model: ClassificationTransformer
-    history: list[Epoch] = field(default_factory=list)
-    diverged: bool = False
+    history: pd.DataFrame
+    record: xr.Dataset | None
+    outcome: dict[str, float]
+    diverged: bool
+    seconds: float
 
 
-def new_model(settings: RunSettings, task: Task) -> ClassificationTransformer:
-    """Return the untrained model of some settings."""
-    return ClassificationTransformer(
-        ModelConfig(
-            **task.model,
-            width=settings.width,
-            heads=settings.heads,
-            layers=settings.layers,
-            feedforward=settings.feedforward,
-            norm=settings.norm,
-            bias=settings.bias,
-            position=settings.position,
-            strategy=settings.strategy,
-            strategy_options=settings.strategy_options,
-            seed=settings.seed,
-        )
+def train(
+    settings: RunSettings,
+    task: Task,
+    *,
+    evaluate: Literal["validation", "test"] = "test",
+    probe_steps: int = 0,
+) -> RunResult:
+    """Train and measure one model. The same settings give the same numbers, bit for bit.
+
+    Torch must have one thread: with more, the order of additions may differ from run to run.
+
+    Args:
+        settings: What to train.
+        task: The task of the settings.
+        evaluate: "test" looks at the test part and measures the model; "validation", for choosing a learning
+            rate, gives the accuracy on the validation part alone.
+        probe_steps: At how many steps a record is kept: before training, after the last step, and in between
+            ever further apart.
+    """
+    start = time.perf_counter()
+    data = task.data(settings.seed)
+    probe = data.validation.of(slice(0, PROBES))
+    records: dict[int, xr.Dataset] = {}
+    at_start: dict[str, float] = {}
+    training = None
+    for training in fit(settings, task, data):
+        if training.step == 0:
+            at_start = gradient_at_start(training.model, data.train.of(slice(0, settings.batch)))
+        if training.model.cls_token.in_sequence and training.step in probed(training.steps, probe_steps):
+            records[training.step] = record_of(training.model.eval(), probe)
+    assert training is not None
+    outcome = {**at_start, **_learned(training)}
+    if evaluate == "test" and not training.diverged:
+        outcome |= _measured(training.model.eval(), data.test)
+    return RunResult(
+        settings,
+        training.model.eval(),
+        pd.DataFrame([asdict(one) for one in training.history]),
+        stack(records, dim="step") if records else None,
+        outcome,
+        training.diverged,
+        time.perf_counter() - start,
     )
 
 
-def epochs(settings: RunSettings, task: Task, data: Data) -> Iterator[Training]:
-    """Yield the training before the first epoch and after each, the same object every time.
+@cache
+def probed(steps: int, count: int) -> frozenset[int]:
+    """Return at which of so many steps a record is kept: 0, then in equal ratios up to the last.
 
-    Args:
-        settings: What to train and how.
-        task: The task of the settings.
-        data: Its parts for the seed of the settings.
+    Example:
+        >>> sorted(probed(100, 4))
+        [0, 1, 10, 100]
     """
-    model = new_model(settings, task)
-    start = _vector(model)
-    optimizer = _optimizer(model, settings)
-    total = settings.epochs * (len(data.train) // settings.batch)
-    warmup = round(settings.warmup * total)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _factor(step, total, warmup))
-    generator = stream(settings.seed, purpose=2)
-    training = Training(model.eval())
-
-    def note(step: int, losses: list[float], gradients: list[float]) -> None:
-        vector = _vector(model)
-        training.history.append(
-            Epoch(
-                step,
-                _mean(losses),
-                accuracy(model.eval(), data.validation),
-                _mean(gradients),
-                math.nan if vector is None else float(vector.norm()),
-                math.nan if vector is None or start is None else float((vector - start).norm()),
-            )
-        )
-
-    note(0, [], [])
-    yield training
-    for epoch in range(settings.epochs):
-        model.train()
-        losses, gradients = [], []
-        for part in _batches(data.train, settings.batch, task, generator):
-            loss = cross_entropy(model(part.inputs, part.token_mask), part.labels)
-            optimizer.zero_grad()
-            torch.autograd.backward(loss)
-            optimizer.step()
-            schedule.step()
-            losses.append(loss.item())
-            gradients.append(_gradient(model))
-        note((epoch + 1) * len(losses), losses, gradients)
-        training.diverged = not math.isfinite(training.history[-1].loss)
-        yield training
-        if training.diverged:
-            return
+    if count < 2 or steps < 1:
+        return frozenset(range(min(count, 1)))
+    return frozenset({0, *np.geomspace(steps, 1, count - 1).round().astype(int).tolist()})
 
 
-@contextmanager
-def drawn_anew(model: ClassificationTransformer, seed: int | None = None) -> Iterator[None]:
-    """Start the draws of CLS anew inside the block; training goes on afterwards as if nothing had been drawn.
-
-    Args:
-        model: The model.
-        seed: Of the draws; None for that of the model.
-    """
-    state = model.cls_token.generator.get_state()
-    model.reseed(seed)
-    try:
-        yield
-    finally:
-        model.cls_token.generator.set_state(state)
+def _learned(training: Training) -> dict[str, float]:
+    """Return how training went: validation accuracy, steps to 90 % of it, norm and drift of CLS."""
+    enough = [one.step for one in training.history if one.accuracy >= _ENOUGH]
+    last = training.history[-1]
+    return {
+        "validation_accuracy": last.accuracy,
+        "steps_to_90": float(enough[0]) if enough else math.nan,
+        "cls_norm": last.norm,
+        "cls_drift": last.drift,
+    }
 
 
-@torch.no_grad()
-def logits_on(model: ClassificationTransformer, part: Part, *, seed: int | None = None) -> Tensor:
-    """Return the logits `[sample, class]`; draws of CLS start anew, from the stream of a seed if given."""
-    starts = range(0, len(part), _EVALUATED_AT_ONCE)
-    batches = [part.of(slice(start, start + _EVALUATED_AT_ONCE)) for start in starts]
-    with drawn_anew(model, seed):
-        return torch.cat([model(batch.inputs, batch.token_mask) for batch in batches])
-
-
-def accuracy(model: ClassificationTransformer, part: Part) -> float:
-    """Return the share of samples whose class is told right, in [0, 1]."""
-    return float((logits_on(model, part).argmax(-1) == part.labels).double().mean())
-
-
-def _optimizer(model: ClassificationTransformer, settings: RunSettings) -> torch.optim.Optimizer:
-    decayed = [weight for weight in model.parameters() if weight.dim() > 1]
-    others = [weight for weight in model.parameters() if weight.dim() <= 1]
-    groups = [
-        {"params": decayed, "weight_decay": settings.weight_decay},
-        {"params": others, "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=settings.learning_rate)
-
-
-def _factor(step: int, steps: int, warmup: int) -> float:
-    """Return the factor on the learning rate: a linear rise, then half a cosine down to 0."""
-    if step < warmup:
-        return (step + 1) / warmup
-    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
-
-
-def _batches(part: Part, size: int, task: Task, generator: Generator) -> Iterator[Part]:
-    """Yield one epoch of shuffled batches; the last incomplete one is left out."""
-    order = torch.randperm(len(part), generator=generator)
-    for number in range(len(part) // size):
-        batch = part.of(order[number * size : (number + 1) * size])
-        if task.augment is not None:
-            batch = Part(task.augment(batch.inputs, generator), batch.labels, batch.token_mask)
-        yield batch
-
-
-def _vector(model: ClassificationTransformer) -> Tensor | None:
-    """Return a copy of the vector that CLS starts from; None where it is not one vector."""
-    vector = getattr(model.cls_token, "vector", None)
-    return vector.detach().clone() if isinstance(vector, Tensor) else None
-
-
-def _gradient(model: ClassificationTransformer) -> float:
-    vector = getattr(model.cls_token, "vector", None)
-    if not isinstance(vector, Tensor) or vector.grad is None:
-        return math.nan
-    return float(vector.grad.norm())
-
-
-def _mean(values: list[float]) -> float:
-    return math.fsum(values) / len(values) if values else math.nan
+def _measured(model: ClassificationTransformer, test: Part) -> dict[str, float]:
+    """Return the accuracy and loss on the test part, and what is measured of the model."""
+    some = test.of(slice(0, _MEASURED))
+    loss = torch.nn.functional.cross_entropy(logits_on(model, test), test.labels)
+    return {
+        "accuracy": accuracy(model, test),
+        "loss": float(loss),
+        **spread_over_draws(model, test),
+        **accuracy_after_swaps(model, test),
+        **attention_at_cls(model, some),
+        **share_of_initial_vector(model, some),
+        **effect_of_cutting_cls(model, some),
+    }

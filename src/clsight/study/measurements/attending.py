@@ -11,8 +11,8 @@ from clsight.errors import CaptureError
 from clsight.hooks import capture
 from clsight.interventions import query_decomposition
 from clsight.models import ClassificationTransformer
+from clsight.study.fitting import drawn_anew
 from clsight.study.tasks import Part
-from clsight.study.training import drawn_anew
 
 Numbers = dict[str, float]
 INITIAL = ("cls_token.vector", "input")
@@ -81,11 +81,11 @@ def _silent(attention: nn.MultiheadAttention, x: Tensor, token_mask: Tensor | No
     return float(weights[real[:, None].expand_as(weights)].mean())
 
 
-def record_of(model: ClassificationTransformer, part: Part, *, keep: tuple[str, ...] = ()) -> xr.Dataset:
+def record_of(model: ClassificationTransformer, part: Part) -> xr.Dataset:
     """Return a record of a model on some samples, the draws of CLS from the start of their stream."""
     inputs = (part.inputs,) if part.token_mask is None else (part.inputs, part.token_mask)
     with drawn_anew(model):
-        record = capture(model, inputs, cls_index=0, keep=keep)
+        record = capture(model, inputs, cls_index=0, keep=())
     return record.assign_coords(label=("sample", part.labels.numpy()))
 
 

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 
 from clsight.models import ClassificationTransformer
+from clsight.study.fitting import logits_on
 from clsight.study.tasks import Part
-from clsight.study.training import logits_on
 
 Numbers = dict[str, float]
 DRAWS = 16

@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 from clsight.models import ClassificationTransformer
+from clsight.study.fitting import accuracy
 from clsight.study.tasks import Part
-from clsight.study.training import accuracy
 
 Numbers = dict[str, float]
 SWAPS = ("zeros", "fixed_random", "random_per_forward")
