@@ -89,8 +89,9 @@ def train(
             records[training.step] = record_of(training.model.eval(), probe)
     assert training is not None
     outcome = {**at_start, **_learned(training)}
-    if evaluate == "test" and not training.diverged:
-        outcome |= _measured(training.model.eval(), data.test)
+    if evaluate == "test":
+        outcome |= _tested(training.model, data.test)
+        outcome |= {} if training.diverged else _measured(training.model.eval(), data.test)
     return RunResult(
         settings,
         training.model.eval(),
@@ -127,13 +128,16 @@ def _learned(training: Training) -> dict[str, float]:
     }
 
 
-def _measured(model: ClassificationTransformer, test: Part) -> dict[str, float]:
-    """Return the accuracy and loss on the test part, and what is measured of the model."""
-    some = test.of(slice(0, _MEASURED))
+def _tested(model: ClassificationTransformer, test: Part) -> dict[str, float]:
+    """Return accuracy and loss on the test part; a model of NaN, which diverged, is as good as class 0."""
     loss = torch.nn.functional.cross_entropy(logits_on(model, test), test.labels)
+    return {"accuracy": accuracy(model, test), "loss": float(loss)}
+
+
+def _measured(model: ClassificationTransformer, test: Part) -> dict[str, float]:
+    """Return what is measured of a model."""
+    some = test.of(slice(0, _MEASURED))
     return {
-        "accuracy": accuracy(model, test),
-        "loss": float(loss),
         **spread_over_draws(model, test),
         **accuracy_after_swaps(model, test),
         **attention_at_cls(model, some),
