@@ -178,3 +178,46 @@ def test_missing_captum_gives_the_command(monkeypatch):
     case = model("ViT")
     with pytest.raises(clsight.CheckpointError, match=r"Run pip install 'clsight\[captum\]'"):
         integrated_gradients(case.module, case.inputs)
+
+
+class Steep(nn.Module):
+    """Pre-norm without a position: from zeros the norm makes the integrand steep at the start."""
+
+    def __init__(self):
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True, norm_first=True)
+        self.encoder = nn.TransformerEncoder(layer, 2, norm=nn.LayerNorm(8), enable_nested_tensor=False)
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, x):
+        return self.head(self.encoder(x)[:, 0])
+
+
+def test_steps_are_doubled_until_the_gap_is_closed():
+    torch.manual_seed(0)
+    module, x = randomize(Steep()).double(), torch.randn(3, 5, 8, dtype=torch.float64)
+    first = integrated_gradients(module, x, steps=50)
+    assert float(abs(first.completeness_gap / first.target_change).max()) > 0.02
+    far = int((abs(first.completeness_gap / first.target_change) > 0.02).sum())
+    assert first.attrs["notes"] == [
+        f"the completeness gap of {far} of 3 samples is over 2 % of the target's change"
+    ]
+    found = integrated_gradients(module, x)
+    assert found.attrs["baselines"]["steps"] in (100, 200, 400, 800, 1600)
+    assert float(abs(found.completeness_gap / found.target_change).max()) <= 0.02
+    assert not found.attrs.get("notes")
+    zeros = torch.zeros_like(x)
+    classes = module(x).argmax(1)
+    change = (module(x) - module(zeros))[torch.arange(3), classes].detach()
+    np.testing.assert_allclose(found.target_change, change, atol=1e-10)
+
+
+@pytest.mark.parametrize("steps", [0, 2.5, True, "50"])
+def test_a_count_of_steps_that_is_none_is_refused(steps):
+    case = model("ViT")
+    with pytest.raises(clsight.CaptureError) as refused:
+        integrated_gradients(case.module, case.inputs, steps=steps)
+    assert str(refused.value) == (
+        "`integrated_gradients`: expected `steps` as a whole number, 1 or more, but got "
+        f"{steps!r}. Leave it out to take as many as it needs."
+    )

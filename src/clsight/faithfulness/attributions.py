@@ -9,6 +9,7 @@ import xarray as xr
 from clsight.analysis import MEASURES, contribution, gradient_times_attention, norm_weighted, rollout
 from clsight.errors import CaptureError, did_you_mean
 from clsight.interventions import INTERVENTIONS
+from clsight.interventions.integrated import CLOSED
 
 Read = Callable[[xr.Dataset], xr.DataArray]
 
@@ -132,9 +133,11 @@ ATTRIBUTIONS: Final[Mapping[str, Attribution]] = {
     ),
     "integrated_gradients": _intervened(
         "integrated gradients",
-        "of what enters the first layer, from zeros",
+        "of what enters the first layer, from zeros; NaN where the integral does not close",
         "integrated_gradients",
-        lambda result: result["integrated_gradients"],
+        lambda result: result["integrated_gradients"].where(
+            abs(result["completeness_gap"]) <= CLOSED * abs(result["target_change"])
+        ),
         asks=_OF_TARGET,
         many_passes=True,
     ),
