@@ -305,6 +305,17 @@ def test_gradient_leaves_the_graph_for_the_users_own_backward():
         assert torch.equal(found.grad, expected.grad)
 
 
+def test_gradient_is_that_of_what_attention_gave_where_the_model_changes_it_in_place():
+    def classifier(attend):
+        return nn.Sequential(model(attend, attend), nn.Flatten(), nn.Linear(TOKENS * WIDTH, 3))
+
+    changing = classifier(lambda q, k, v: (weights_of(q, k) @ v).mul_(3))
+    keeping = classifier(lambda q, k, v: (weights_of(q, k) @ v) * 3)
+    keeping.load_state_dict(changing.state_dict())
+    found, expected = (clsight.capture(one, x(), keep="gradient") for one in (changing, keeping))
+    np.testing.assert_array_equal(found["attends_to_gradient"], expected["attends_to_gradient"])
+
+
 class Flip(nn.Module):
     def forward(self, x):
         return x.flip(1)

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from clsight.errors import CaptureError
 from clsight.hooks.operations import AttentionCall, split
@@ -19,10 +20,20 @@ Target = int | Sequence[int] | Tensor | Callable[[Any], Tensor]
 
 @dataclass(frozen=True)
 class Tap:
-    """Where the gradient of one layer is read: the operation's own output, and the values behind it."""
+    """Where the gradient of one layer is read: the operation's own output, and the values behind it.
+
+    Attributes:
+        call: The attention call.
+        raw_output: Its output in its own layout, as the model goes on with it.
+        edge: Where that stood in the graph: a model may change it in place.
+        version: How often it had been changed in place.
+        position: Where CLS stands.
+    """
 
     call: AttentionCall
     raw_output: Tensor
+    edge: GradientEdge
+    version: int
     position: Position
 
     def row_gradient(self, of_output: Tensor) -> Tensor:
@@ -39,7 +50,7 @@ def tap(call: AttentionCall, position: Position) -> Tap:
     raw_output = call.output if call.raw_output is None else call.raw_output
     if not raw_output.requires_grad:
         raw_output.requires_grad_()
-    return Tap(call, raw_output, position)
+    return Tap(call, raw_output, get_gradient_edge(raw_output), raw_output._version, position)
 
 
 def row_gradients(taps: Sequence[Tap], target: Tensor) -> list[Tensor] | None:
@@ -50,7 +61,7 @@ def row_gradients(taps: Sequence[Tap], target: Tensor) -> list[Tensor] | None:
     Returns:
         One per layer, or None where the target does not reach every layer through its graph.
     """
-    outputs = [tap.raw_output for tap in taps]
+    outputs = [tap.edge for tap in taps]
     gradients = torch.autograd.grad(target.sum(), outputs, retain_graph=True, allow_unused=True)
     if any(gradient is None for gradient in gradients):
         return None
