@@ -11,7 +11,7 @@ from clsight.interventions import INTERVENTIONS
 from decomposed_models import minilm, model
 from trained_encoder import trained_bert
 
-OF_A_CLASSIFIER = ["chefer", "direct_logit_attribution", "integrated_gradients", "logit_lens"]
+OF_A_CLASSIFIER = ["chefer", "chefer_lrp", "direct_logit_attribution", "integrated_gradients", "logit_lens"]
 OF_AN_ENCODER = [
     "alti",
     "attention_flow",

@@ -11,6 +11,7 @@ from clsight.interventions import (
     alti,
     attention_flow,
     chefer,
+    chefer_lrp,
     direct_logit_attribution,
     effective_attention,
     globenc,
@@ -27,6 +28,7 @@ OF_PAIRS = {
     globenc: ALONE,
     attention_flow: "Capture with keep='rollout', which needs no queries of other tokens.",
     chefer: "Capture with keep='gradient', which gives gradients of the CLS row.",
+    chefer_lrp: "Capture with keep='gradient', which gives gradients of the CLS row.",
 }
 
 
@@ -110,7 +112,7 @@ def test_tokens_that_move_between_layers_are_refused(measure):
     assert float(found.completeness_error.max()) < 1e-6
 
 
-@pytest.mark.parametrize("measure", [chefer, attention_flow])
+@pytest.mark.parametrize("measure", [chefer, chefer_lrp, attention_flow])
 def test_what_multiplies_weights_of_layers_needs_tokens_in_their_places(measure):
     module, x = randomize(Turning()), torch.randn(2, 5, WIDTH)
     with pytest.raises(clsight.CaptureError) as refused:
@@ -122,7 +124,7 @@ def test_what_multiplies_weights_of_layers_needs_tokens_in_their_places(measure)
     )
 
 
-@pytest.mark.parametrize("measure", [chefer, attention_flow])
+@pytest.mark.parametrize("measure", [chefer, chefer_lrp, attention_flow])
 def test_tokens_that_change_in_their_places_are_not_taken_for_moved(measure):
     """Positions are added again before the second layer; and all tokens but one are the same."""
 
@@ -137,7 +139,7 @@ def test_tokens_that_change_in_their_places_are_not_taken_for_moved(measure):
         assert bool(found[measure.__name__].notnull().all())
 
 
-@pytest.mark.parametrize("measure", [chefer, direct_logit_attribution, integrated_gradients])
+@pytest.mark.parametrize("measure", [chefer, chefer_lrp, direct_logit_attribution, integrated_gradients])
 def test_gradients_are_computed_under_no_grad_and_refused_in_inference_mode(measure):
     module, case = torch_classifier(norm_first=True)
     with torch.no_grad():

@@ -7,6 +7,7 @@ from clsight.interventions.attention_knockout import knockout as knockout
 from clsight.interventions.effective_weights import effective_attention as effective_attention
 from clsight.interventions.flows import attention_flow as attention_flow
 from clsight.interventions.integrated import integrated_gradients as integrated_gradients
+from clsight.interventions.layerwise_relevance import chefer_lrp as chefer_lrp
 from clsight.interventions.lenses import logit_lens as logit_lens
 from clsight.interventions.logit_shares import direct_logit_attribution as direct_logit_attribution
 from clsight.interventions.query_parts import query_decomposition as query_decomposition
@@ -22,6 +23,7 @@ __all__ = [
     "alti",
     "attention_flow",
     "chefer",
+    "chefer_lrp",
     "direct_logit_attribution",
     "effective_attention",
     "globenc",

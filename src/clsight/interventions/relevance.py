@@ -6,15 +6,13 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from clsight.errors import CaptureError
 from clsight.hooks.forward import ClsIndex
 from clsight.hooks.gradient import Target, target_of
-from clsight.hooks.operations import AttentionCall
-from clsight.hooks.scores import per_query_head, score_blocks, softmax_or_zero
 from clsight.interventions.labeling import described, labeled
 from clsight.interventions.opening import Opened, open_model
 from clsight.interventions.registry import intervention
 from clsight.interventions.requirements import need_all_to_ask, need_order
+from clsight.interventions.weight_evidence import at_outputs, multiplied
 
 if TYPE_CHECKING:
     from clsight.interventions.opening import Model, Raw
@@ -44,9 +42,9 @@ def chefer(
 ) -> xr.Dataset:
     """Return the relevance of each token for the target at CLS: the rule of ICCV 2021 for encoders.
 
-    R ← R + mean over heads of (∂target/∂A ⊙ A)⁺ R from R = I, upwards; its row of CLS. The rule of CVPR 2021
-    (arXiv 2012.09838) has the same form with the LRP relevance of A in place of A: with A itself it is this
-    rule, so there is no second one here. The authors' code overwrites CLS's own entry; here it is kept.
+    R ← R + mean over heads of (∂target/∂A ⊙ A)⁺ R from R = I, upwards; its row of CLS. The rule of CVPR 2021,
+    with the relevance of A in place of A, is `chefer_lrp`. The authors' code overwrites CLS's own entry; here
+    it is kept.
 
     Args:
         model: A module, or what `clsight.load` returned.
@@ -75,17 +73,10 @@ def chefer(
         next_step="Capture with keep='gradient', which gives gradients of the CLS row",
     )
     need_order(opened, asked_by="chefer")
-    gradients = _gradients(opened, target)
-    last = opened.layers[-1].call
-    order = torch.arange(last.samples, device=last.query.device)
-    cls_only = torch.zeros(last.samples, last.keys, dtype=last.dtype, device=last.query.device)
-    cls_only[order, opened.position.index] = 1.0
-    relevance = cls_only.clone()
-    rows: list[Tensor] = []
-    for layer, gradient in zip(reversed(opened.layers), reversed(gradients), strict=True):
-        rows.insert(0, _through(layer.call, gradient, cls_only))
-        relevance = relevance + _through(layer.call, gradient, relevance)
-    return _labeled_relevance(opened, relevance, torch.stack(rows, dim=1))
+    with torch.enable_grad():
+        chosen = target_of(opened.output, opened.logits, target)
+    relevance, rows = multiplied(opened, at_outputs(opened, chosen))
+    return _labeled_relevance(opened, relevance, rows)
 
 
 def _labeled_relevance(opened: Opened, relevance: Tensor, rows: Tensor) -> xr.Dataset:
@@ -98,45 +89,3 @@ def _labeled_relevance(opened: Opened, relevance: Tensor, rows: Tensor) -> xr.Da
         ),
     }
     return described(opened, variables, paper=PAPER, variant="ICCV 2021; CLS entry kept")
-
-
-def _gradients(opened: Opened, target: Target | None) -> list[Tensor]:
-    """Return ∂Σtarget/∂output of every attention call, `[sample, head, query, value_dim]`."""
-    taps = [layer.tap for layer in opened.seen if layer.tap is not None]
-    with torch.enable_grad():
-        chosen = target_of(opened.output, opened.logits, target).sum()
-    outputs = [tap.raw_output for tap in taps]
-    found: list[Tensor | None] = [None]
-    if chosen.requires_grad:
-        found = list(torch.autograd.grad(chosen, outputs, allow_unused=True))
-    missing = [layer.name for layer, one in zip(opened.layers, found, strict=False) if one is None]
-    if missing:
-        raise CaptureError(
-            "target",
-            expected="a target that depends on every layer's attention through a graph",
-            got=f"one that layer `{missing[0]}` does not reach",
-            next_step="Choose a target that the answer is read off, and run without no_grad inside",
-        )
-    given = zip(taps, found, strict=True)
-    return [tap.call.in_canonical_layout(one.detach()) for tap, one in given if one is not None]
-
-
-def _through(call: AttentionCall, gradient: Tensor, share: Tensor) -> Tensor:
-    """Return Σ_i share_i · mean over heads of (∂target/∂A_ij · A_ij)⁺ for every key j, `[sample, key]`.
-
-    Args:
-        call: The attention call.
-        gradient: `[sample, head, query, value_dim]`, of the call's output.
-        share: `[sample, query]`.
-    """
-    with torch.no_grad(), torch.autocast(call.query.device.type, enabled=False):
-        values = per_query_head(call.value, call.heads).to(call.dtype).mT
-        result = share.new_zeros(call.samples, call.keys)
-        start = 0
-        for scores in score_blocks(call):
-            block = slice(start, start + scores.shape[2])
-            of_weights = gradient[:, :, block].to(call.dtype) @ values
-            evidence = (of_weights * softmax_or_zero(scores)).clamp_min(0.0).mean(1)
-            result += (share[:, None, block] @ evidence)[:, 0]
-            start = block.stop
-        return result
