@@ -142,6 +142,9 @@ PASSED_ON = {
     "a factor, in place": lambda x: x.mul_(HELD.row),
     "a quotient": lambda x: x / HELD.row,
     "the other sign": lambda x: -x,
+    "quick GELU": lambda x: x * torch.sigmoid(1.702 * x),
+    "GELU by tanh": lambda x: 0.5 * x * (1 + torch.tanh(0.8 * (x + 0.0447 * torch.pow(x, 3.0)))),
+    "a sigmoid in steps": lambda x: x * (1 / (1 + torch.exp(-x))),
     "there and back": lambda x: x.transpose(1, 2).reshape(1, 2, 2, 3).flatten(1, 2).mT.contiguous(),
     "taken apart": lambda x: torch.cat([x[:, :1], *x[:, 1:].split(1, dim=1)], dim=1),
     "written into": lambda x: torch.zeros_like(x).copy_(x),
@@ -217,6 +220,21 @@ def test_operation_without_a_rule_is_refused_by_name(name):
         "`test`: expected operations with a rule for relevance, from the first layer to the target, but got "
         f"`{name}`. Ask for chefer, which needs gradients alone."
     )
+
+
+def test_product_of_functions_of_two_states_is_refused():
+    """A gated layer, and a state that was changed since."""
+
+    def gated(x):
+        return functional.silu(functional.linear(x, HELD.matrix)) * functional.linear(x, HELD.fixed)
+
+    def changed(x):
+        opened = x.sigmoid()
+        return opened * x.add_(HELD.row)
+
+    for function in (gated, changed):
+        with pytest.raises(clsight.CaptureError, match="but got `mul`"):
+            both_ways(function)
 
 
 def test_topmost_of_several_is_named():

@@ -17,7 +17,8 @@ from torch.overrides import TorchFunctionMode
 from clsight.errors import CaptureError
 from clsight.hooks.products import exact_dtype
 from clsight.interventions.relevance_constants import Constants
-from clsight.interventions.relevance_operations import PLANS, SUMS, Plan
+from clsight.interventions.relevance_entrywise import Entrywise
+from clsight.interventions.relevance_operations import PLANS, SUMS, Plan, passed_on
 from clsight.interventions.relevance_samples import Samples
 
 _MOVES = frozenset(
@@ -105,6 +106,7 @@ class RelevanceMode(TorchFunctionMode):
         self.samples: Samples | None = None
         self.sums: list[Sequence[Tensor]] = []
         self._constants = Constants(module)
+        self._entrywise = Entrywise()
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -121,12 +123,24 @@ class RelevanceMode(TorchFunctionMode):
 
     def _switched(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> Any:
         """Return the result, with a node behind it if its operation has a rule and is in the graph."""
-        planned = PLANS.get(name)
-        if planned is None or not isinstance(result, Tensor) or not result.requires_grad:
+        if not isinstance(result, Tensor) or not result.requires_grad:
             return result
-        if not args:  # all by name
+        if not args and "input" in kwargs:  # all by name
             args, kwargs = (kwargs["input"],), {key: one for key, one in kwargs.items() if key != "input"}
-        plan = planned(args, kwargs, self._constants.holds)
+        state, parts = self._entrywise.state_behind(name, (*args, *kwargs.values()), result)
+        if state is not None:
+            made = self._ruled(
+                name, passed_on(state) if parts > 1 else self._plan(name, args, kwargs), result
+            )
+            self._entrywise.note(made, state)
+            return made
+        return self._ruled(name, self._plan(name, args, kwargs), result)
+
+    def _plan(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Plan | None:
+        return PLANS[name](args, kwargs, self._constants.holds) if name in PLANS else None
+
+    def _ruled(self, name: str, plan: Plan | None, result: Tensor) -> Tensor:
+        """Return the result, with a node behind it if there is a plan for what takes part in the graph."""
         if plan is None or not any(one.requires_grad for one in plan.operands):
             return result
         if any(result is one for one in plan.operands):  # such as dropout that is off
@@ -134,7 +148,8 @@ class RelevanceMode(TorchFunctionMode):
         if name in SUMS:
             self.sums.append([one.detach() for one in plan.operands])
         ran = _Ran(name, plan, tuple(one._version for one in plan.operands))
-        return Switch.apply(result, self, ran, *plan.operands)  # type: ignore[no-untyped-call]
+        made: Tensor = Switch.apply(result, self, ran, *plan.operands)  # type: ignore[no-untyped-call]
+        return made
 
     def _in_place(self, func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run an operation on a copy and then change the tensor, so that the graph shows what was done."""

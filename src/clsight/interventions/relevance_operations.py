@@ -40,6 +40,11 @@ class Plan:
     rule: Rule
 
 
+def passed_on(state: Tensor) -> Plan:
+    """Return the plan of what hands relevance on as it is, entry by entry."""
+    return Plan((state,), lambda relevance, *_: [relevance])
+
+
 Planner = Callable[[tuple[Any, ...], Mapping[str, Any], IsConstant], Plan | None]
 """From the arguments of a call to its plan, or None if it has none."""
 
@@ -51,8 +56,7 @@ def _bound(args: tuple[Any, ...], kwargs: Mapping[str, Any], *names: str) -> dic
 
 def _passed_on(args: tuple[Any, ...], kwargs: Mapping[str, Any], _: IsConstant) -> Plan | None:
     """Norms, activations, softmax and dropout pass relevance on as it is, entry by entry."""
-    (features,) = [*args, *kwargs.values()][:1]
-    return Plan((features,), lambda relevance, *_: [relevance])
+    return passed_on(args[0])
 
 
 def _linear(args: tuple[Any, ...], kwargs: Mapping[str, Any], _: IsConstant) -> Plan | None:
