@@ -16,6 +16,8 @@ from dense_gradients import dense_bert, dense_torch, dense_vit
 from encoder_builders import randomize
 from module_state import state
 from reference_decompositions import array
+from relevance_peers import CLASSES as PEER_CLASSES
+from relevance_peers import numbers, peer_bert, peer_vit
 
 CLASSES = [2, 0, 1]
 EXACT = dict(rtol=1e-6, atol=1e-9)
@@ -90,6 +92,17 @@ def test_relevance_in_a_vit_equals_loops(fused):
 
     found = chefer_lrp(case.module, case.inputs, target=CLASSES)
     compared(found, case, gradients, of_read)
+
+
+@pytest.mark.parametrize(("name", "build"), [("vit", peer_vit), ("bert", peer_bert)])
+def test_relevance_is_that_of_the_authors_code(name, build):
+    """Their numbers, from `benchmarks/chefer_lrp.py`; CLS's own entry is none of them."""
+    module, inputs = build()
+    found = chefer_lrp(module, inputs, target=PEER_CLASSES).chefer_lrp[:, 1:]
+    for row, expected in zip(found.values, numbers()[name], strict=True):
+        assert max(expected) > 1e-3
+        # They divide and multiply by each state that is copied, with 1e-9 beside it: up to 7e-7 measured.
+        np.testing.assert_allclose(row[: len(expected)], expected, rtol=0, atol=1e-6 * max(expected))
 
 
 def relevance_of_entering(module, inputs, entering, *, cls_index=0):
