@@ -51,7 +51,8 @@ def test_what_an_intervention_gives_is_of_the_last_layer_or_of_all():
     real = ~model.case.padding
     np.testing.assert_allclose(found["value_zeroing"][real], zeroed[real], rtol=1e-6, atol=1e-12)
     given = {name: getattr(interventions, name)(model.module, model.inputs) for name in OF_INTERVENTIONS}
-    for name in ("rollout", "attention_flow", "alti", "globenc", "chefer", "integrated_gradients"):
+    through_all = ("rollout", "attention_flow", "alti", "globenc", "chefer", "chefer_lrp")
+    for name in (*through_all, "integrated_gradients"):
         if name in given:
             np.testing.assert_array_equal(found[name], given[name][name])
     last = given["norm_weighted_residual"]["norm_weighted_residual"][:, 1]
@@ -81,6 +82,7 @@ def test_each_attribution_may_be_asked_for_alone(name):
 OF_TARGET = [
     "gradient_times_attention",
     "chefer",
+    "chefer_lrp",
     "direct_logit_attribution",
     "integrated_gradients",
 ]

@@ -124,6 +124,13 @@ ATTRIBUTIONS: Final[Mapping[str, Attribution]] = {
     "chefer": _intervened(
         "Chefer's relevance", "all layers", "chefer", lambda result: result["chefer"], asks=_OF_TARGET
     ),
+    "chefer_lrp": _intervened(
+        "Chefer's relevance by LRP",
+        "all layers",
+        "chefer_lrp",
+        lambda result: result["chefer_lrp"],
+        asks=_OF_TARGET,
+    ),
     "direct_logit_attribution": _intervened(
         "direct logit attribution",
         "sum over layers and heads",
