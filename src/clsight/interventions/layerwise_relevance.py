@@ -36,7 +36,7 @@ _NAME = "chefer_lrp"
     paper=PAPER,
     trust=(
         "The rules of relevance are conventions: negative evidence is dropped in every linear map, biases "
-        "and norms take none."
+        "and norms take none; and where products of states nearly cancel, they magnify rounding."
     ),
     dims=("sample", "token"),
 )
