@@ -1,181 +1,254 @@
-"""The folder of a study: each run in a folder of its own, written whole or not at all, by its key.
+"""The folder of a study: each run written whole or not at all, by one study at a time.
 
-DIR/study.toml         the study as it was read, every default written out
-DIR/runs/KEY/run.json  what was asked and what came out; `error` where it failed
-DIR/runs/KEY/          also history.csv and, of results, the model (clsight.load opens it) and probe.zarr.zip
+DIR/study.json         what marks the folder, and the plan that its results answer
+DIR/runs/KEY/          the files of a finished run
+DIR/failed/KEY.json    a run that ended in an error, until it is made
+DIR/lock               held by the study that writes
 """
 
-import errno
-import fcntl
 import json
-import math
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+import traceback
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath
+from typing import Any, Final
 
-import pandas as pd
+import filelock
 
 from clsight.errors import StudyError
-from clsight.records import save_record
-from clsight.saving import write_model
-from clsight.study.jobs import Job
-from clsight.study.training import RunResult
+from clsight.study.packing import HISTORY_FILE, MODEL_FOLDER, RECORD_FILE, RUN_FILE, TIME_FILE, to_json
+from clsight.study.planned_runs import PlannedRun
 
-_RUN, _HISTORY, _PROBE, _STUDY = "run.json", "history.csv", "probe.zarr.zip", "study.toml"
+PLAN_FILE: Final = "study.json"
+FORMAT: Final = "clsight study"
+_RUNS: Final = "runs"
+_FAILED: Final = "failed"
+_UNFINISHED: Final = ".unfinished-"
 
 
 @dataclass(frozen=True)
 class StoredRun:
-    """A run that is in the store.
+    """A finished run in its folder.
 
     Attributes:
-        folder: Where; its model loads with `clsight.load`.
-        outcome: Numbers by name.
+        key: Of the run.
+        folder: With its files; `model` in it is a model folder, if it was trained by clsight.
+        planned: What was asked.
+        outcome: Numbers by name; what is undefined is NaN.
         diverged: Whether the loss stopped being finite.
         seconds: It took.
-        error: Why it failed; empty if it did not.
     """
 
+    key: str
     folder: Path
-    outcome: dict[str, float]
+    planned: PlannedRun
+    outcome: Mapping[str, float]
     diverged: bool
     seconds: float
-    error: str = ""
 
-    def history(self) -> pd.DataFrame:
-        """Return the table of epochs."""
-        return pd.read_csv(self.folder / _HISTORY)
+    @property
+    def history(self) -> Path:
+        """The table of its training, a CSV with a row per epoch."""
+        return self.folder / HISTORY_FILE
+
+    @property
+    def record(self) -> Path:
+        """The record of its probe samples with the dim `step`; no file where no CLS is in the sequence."""
+        return self.folder / RECORD_FILE
+
+    @property
+    def model(self) -> Path:
+        """The model folder."""
+        return self.folder / MODEL_FOLDER
 
 
 class Store:
-    """The runs of one study in one folder.
+    """The runs in a study's folder. Reading needs no lock: what is there is whole.
 
     Args:
-        folder: Where they are, or will be.
+        folder: Of the study.
     """
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
-        self._runs = self.folder / "runs"
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Keep other studies from writing here inside the block.
+    def writing(self) -> Iterator[None]:
+        """Hold the folder for this study, made if it is not there; remove what a killed one left unfinished.
 
         Raises:
-            StudyError: If one does, or the folder cannot be made.
+            StudyError: If another study writes it, it holds other things, or it cannot be written.
         """
-        try:
-            self._runs.mkdir(parents=True, exist_ok=True)
-            file = (self.folder / ".lock").open("w")
-        except OSError as error:
-            raise self._unwritable(error) from error
-        with file:
+        with _told(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._check_ours()
+            lock = filelock.FileLock(self.folder / "lock")
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
+                lock.acquire(timeout=0)
+            except filelock.Timeout as error:
                 raise StudyError(
                     str(self.folder),
-                    expected="a folder that no other study writes to",
-                    got="one that a running study has locked",
-                    next_step="Wait until it ends, or choose another --out",
+                    expected="a folder that no other study writes",
+                    got="one that a running study holds",
+                    next_step="Wait for that study to end, or give another folder with --out",
                 ) from error
-            for partial in self._runs.glob(".*"):  # left by runs that were killed
-                shutil.rmtree(partial, ignore_errors=True)
+        try:
+            with _told(self.folder):
+                for name in (_RUNS, _FAILED):
+                    (self.folder / name).mkdir(exist_ok=True)
+                for left in self.folder.glob(f"{_RUNS}/{_UNFINISHED}*"):
+                    shutil.rmtree(left)
             yield
+        finally:
+            lock.release()
 
-    def describe(self, name: str, lines: list[str]) -> None:
-        """Write what the study is, or check that the folder is of the same study.
+    def has(self, key: str) -> bool:
+        """Tell whether a run is finished."""
+        return (self.folder / _RUNS / key).is_dir()
+
+    def add(self, key: str, files: Mapping[str, bytes]) -> None:
+        """Write the files of a run: all of them, on the disk, before the run is there.
+
+        Args:
+            key: Of the run; one that is there already stays as it is.
+            files: By their path inside the folder of the run.
 
         Raises:
-            StudyError: If it is of another study.
+            StudyError: If the disk refuses; nothing of the run is there then.
         """
-        file = self.folder / _STUDY
-        first = f"# {name}"
-        if file.exists() and (found := file.read_text(encoding="utf-8").splitlines()[0]) != first:
+        if self.has(key):
+            return
+        runs = self.folder / _RUNS
+        with _told(self.folder), tempfile.TemporaryDirectory(dir=runs, prefix=_UNFINISHED) as work:
+            new = Path(work, key)
+            for name, data in files.items():
+                _write(new.joinpath(*PurePosixPath(name).parts), data)
+            for folder in {new, *(path for path in new.rglob("*") if path.is_dir())}:
+                _sync_folder(folder)
+            new.rename(runs / key)
+            _sync_folder(runs)
+            self._failure_file(key).unlink(missing_ok=True)
+
+    def add_failure(self, key: str, run: PlannedRun, error: BaseException) -> None:
+        """Record that a run ended in an error, with its traceback."""
+        told = {
+            **run.to_dict(),
+            "error": f"{type(error).__name__}: {error}",
+            "traceback": "".join(traceback.format_exception(error)),
+        }
+        self._write_whole(self._failure_file(key), told)
+
+    def failure(self, key: str) -> str:
+        """Return the error that a run ended in; nothing if it did not, or was made since."""
+        file = self._failure_file(key)
+        if self.has(key) or not file.is_file():
+            return ""
+        return str(json.loads(file.read_text(encoding="utf-8"))["error"])
+
+    def run(self, key: str) -> StoredRun:
+        """Return a finished run.
+
+        Raises:
+            StudyError: If it is not there, or its files were changed.
+        """
+        folder = self.folder / _RUNS / key
+        try:
+            told = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
+            time = json.loads((folder / TIME_FILE).read_text(encoding="utf-8"))
+            outcome = {name: float(value) for name, value in told["outcome"].items()}
+            planned = PlannedRun.from_dict(told)
+            return StoredRun(key, folder, planned, outcome, bool(told["diverged"]), float(time["seconds"]))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise StudyError(
+                str(folder),
+                expected="the files of a finished run",
+                got=f"{type(error).__name__}: {error}",
+                next_step="Remove that folder and run the study again: only this run is made anew",
+            ) from error
+
+    def write_plan(self, plan: Mapping[str, Any]) -> None:
+        """Write what the study asks; an older plan is replaced, its runs stay."""
+        self._write_whole(self.folder / PLAN_FILE, {"format": FORMAT, **plan})
+
+    def plan(self) -> dict[str, Any]:
+        """Return what `write_plan` wrote.
+
+        Raises:
+            StudyError: If the folder is not that of a study.
+        """
+        file = self.folder / PLAN_FILE
+        try:
+            plan = json.loads(file.read_text(encoding="utf-8"))
+            found = plan["format"] == FORMAT
+        except (OSError, ValueError, KeyError, TypeError):
+            found = False
+        if not found:
             raise StudyError(
                 str(self.folder),
-                expected=f"a folder of the study {name!r}, or an empty one",
-                got=f"one of {found.removeprefix('# ')!r}",
-                next_step="Choose another --out",
+                expected=f"the folder of a study, with its {PLAN_FILE}",
+                got="none" if not file.exists() else f"a {PLAN_FILE} that is none of clsight's",
+                next_step="Make one: clsight study run FILE --out DIR",
             )
-        text = "\n".join([first, *lines]) + "\n"
-        with tempfile.NamedTemporaryFile("w", dir=self.folder, delete=False, encoding="utf-8") as written:
-            written.write(text)
-        os.replace(written.name, file)
+        return dict(plan)
 
-    def find(self, job: Job) -> StoredRun | None:
-        """Return the run of a job; None if it was not made."""
-        folder = self._runs / job.key
-        try:
-            told = json.loads((folder / _RUN).read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return None
-        outcome = {name: float("nan") if value is None else value for name, value in told["outcome"].items()}
-        return StoredRun(folder, outcome, told["diverged"], told["seconds"], told["error"])
+    def has_plan(self) -> bool:
+        """Tell whether a study was ever begun here."""
+        return (self.folder / PLAN_FILE).is_file()
 
-    def forget(self, job: Job) -> None:
-        """Remove the run of a job, so that it is made anew."""
-        shutil.rmtree(self._runs / job.key, ignore_errors=True)
+    def _check_ours(self) -> None:
+        there = {path.name for path in self.folder.iterdir()} - {"lock"}
+        if there and not {PLAN_FILE, _RUNS} & there:
+            raise StudyError(
+                str(self.folder),
+                expected="a new or empty folder, or that of a study",
+                got=f"a folder with {', '.join(sorted(there)[:3])}{' …' if len(there) > 3 else ''}",
+                next_step="Give another folder with --out",
+            )
 
-    def keep(self, job: Job, result: RunResult) -> None:
-        """Write a run; of one that chooses a learning rate neither model nor record.
+    def _failure_file(self, key: str) -> Path:
+        return self.folder / _FAILED / f"{key}.json"
 
-        Raises:
-            StudyError: If it cannot be written; nothing of it is left then.
-        """
-        told = {
-            "outcome": {name: None if math.isnan(value) else value for name, value in result.outcome.items()},
-            "diverged": result.diverged,
-            "seconds": result.seconds,
-            "error": "",
-        }
-        with self._new(job) as folder:
-            self._write_run(folder, job, told)
-            result.history.to_csv(folder / _HISTORY, index=False)
-            if job.evaluate == "test":
-                write_model(result.model, folder)
-            if result.record is not None:
-                save_record(result.record, folder / _PROBE)
+    def _write_whole(self, file: Path, values: Mapping[str, Any]) -> None:
+        with _told(self.folder):
+            new = file.with_name(f"{file.name}.new")
+            _write(new, to_json(values).encode())
+            os.replace(new, file)
+            _sync_folder(file.parent)
 
-    def keep_failure(self, job: Job, error: str) -> None:
-        """Write that a run failed, and why."""
-        with self._new(job) as folder:
-            self._write_run(folder, job, {"outcome": {}, "diverged": False, "seconds": 0.0, "error": error})
 
-    def _write_run(self, folder: Path, job: Job, told: dict[str, Any]) -> None:
-        text = json.dumps({**job.described(), **told}, indent=1)
-        (folder / _RUN).write_text(text + "\n", encoding="utf-8")
+def _write(file: Path, data: bytes) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with open(file, "wb") as opened:
+        opened.write(data)
+        opened.flush()
+        os.fsync(opened.fileno())
 
-    @contextmanager
-    def _new(self, job: Job) -> Iterator[Path]:
-        """Give a folder to fill that becomes the run's when the block ends without an error."""
-        try:
-            with tempfile.TemporaryDirectory(prefix=f".{job.key}.", dir=self._runs) as scratch:
-                folder = Path(scratch) / "run"
-                folder.mkdir()
-                yield folder
-                for file in folder.iterdir():
-                    with file.open("rb") as opened:
-                        os.fsync(opened.fileno())
-                os.replace(folder, self._runs / job.key)
-        except OSError as error:
-            if error.errno in (errno.ENOTEMPTY, errno.EEXIST):  # made in the meantime, with the same numbers
-                return
-            raise self._unwritable(error) from error
 
-    def _unwritable(self, error: OSError) -> StudyError:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        return StudyError(
-            str(self.folder),
-            expected="a folder that can be written to",
+def _sync_folder(folder: Path) -> None:
+    """Put the names in a folder on the disk, where the system can."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _told(folder: Path) -> Iterator[None]:
+    """Turn what the system refuses into a sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise StudyError(
+            str(folder),
+            expected="a folder that can be written",
             got=error.strerror or str(error),
-            next_step="Make room, and run the same command again: it goes on from here"
-            if full
-            else "Choose another --out",
-        )
+            where=str(error.filename or ""),
+            next_step="Free disk space or permissions, then give the same command: finished runs stay",
+        ) from error
