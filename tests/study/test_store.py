@@ -40,7 +40,7 @@ def test_a_run_comes_back_as_it_was_written(tmp_path):
     assert str(run.outcome["loss"]) == "nan"
     assert run.outcome["norm"] == float("inf")
     assert (run.planned, run.diverged, run.seconds) == (RUN, False, 1.5)
-    assert (run.model / "weights").read_bytes() == b"x"
+    assert (run.folder / "model" / "weights").read_bytes() == b"x"
     json.loads((run.folder / "run.json").read_text(), parse_constant=pytest.fail)  # strict JSON
 
 
@@ -56,7 +56,7 @@ def test_a_failure_is_recorded_until_the_run_is_made(tmp_path):
     store = Store(tmp_path)
     with store.writing():
         assert store.failure("k1") == ""
-        store.add_failure("k1", RUN, ValueError("no such thing"))
+        store.add_failure("k1", RUN, "ValueError: no such thing", "line\nline")
         assert store.failure("k1") == "ValueError: no such thing"
         store.add("k1", files_of({"accuracy": 0.5}))
         assert store.failure("k1") == ""
@@ -122,7 +122,7 @@ def test_runs_written_by_a_killed_process_are_whole(tmp_path):
         assert keys
         for key in keys:
             assert store.run(key).outcome == {"accuracy": int(key[1:]) / 7}
-            assert len((store.run(key).model / "weights").read_bytes()) == 200_000
+            assert len((store.run(key).folder / "model" / "weights").read_bytes()) == 200_000
         with store.writing():
             assert list(folder.glob("runs/.unfinished-*")) == []
     assert left  # some were killed in the middle of a run

@@ -8,10 +8,8 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-import clsight
-
 _PACKAGE: Final = "clsight"
-_ROOT: Final = Path(clsight.__file__).parent
+_ROOT: Final = Path(__file__).parents[1]
 
 
 @cache
@@ -69,9 +67,15 @@ def _absolute(module: str, file: Path, node: ast.ImportFrom) -> str:
 
 def _imported(origin: str, name: str) -> str:
     """Return the module that `from origin import name` reads: a submodule, or the one that has the name."""
-    if origin == _PACKAGE and name in clsight._HOME_OF:
-        return clsight._HOME_OF[name]
+    if origin == _PACKAGE and name in _homes():
+        return _homes()[name]
     return f"{origin}.{name}" if _file_of(f"{origin}.{name}") else origin
+
+
+def _homes() -> dict[str, str]:
+    """Return the module that each lazy public name of the package comes from."""
+    homes: dict[str, str] = vars(sys.modules[_PACKAGE])["_HOME_OF"]
+    return homes
 
 
 def _file_of(name: str) -> Path | None:

@@ -16,14 +16,13 @@ TIME_FILE: Final = "time.json"
 """How long it took, which differs."""
 HISTORY_FILE: Final = "history.csv"
 RECORD_FILE: Final = "record.zarr.zip"
-MODEL_FOLDER: Final = "model"
-"""A folder that `clsight.load` and the dashboard open."""
 
 
 def packed(run: PlannedRun, result: RunResult) -> dict[str, bytes]:
-    """Return the files of a result by their path inside the folder of the run.
+    """Return the files of a result by their path inside the folder of the run, which `clsight.load` opens.
 
-    All but `time.json` are the same bytes whenever the numbers are the same.
+    All but `time.json` are the same bytes whenever the numbers are the same. A run that chooses a learning
+    rate leaves no model behind.
 
     Args:
         run: What was asked.
@@ -35,8 +34,8 @@ def packed(run: PlannedRun, result: RunResult) -> dict[str, bytes]:
     told = {**run.to_dict(), "diverged": result.diverged, "outcome": result.outcome}
     with tempfile.TemporaryDirectory(prefix="clsight-run-") as work:
         folder = Path(work)
-        (folder / MODEL_FOLDER).mkdir()
-        write_model(result.model, folder / MODEL_FOLDER)
+        if run.evaluate == "test":
+            write_model(result.model, folder)
         if result.record is not None:
             save_record(result.record, folder / RECORD_FILE)
         (folder / HISTORY_FILE).write_text(result.history.to_csv(index=False), encoding="utf-8")

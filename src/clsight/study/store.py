@@ -10,7 +10,6 @@ import json
 import os
 import shutil
 import tempfile
-import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from typing import Any, Final
 import filelock
 
 from clsight.errors import StudyError
-from clsight.study.packing import HISTORY_FILE, MODEL_FOLDER, RECORD_FILE, RUN_FILE, TIME_FILE, to_json
+from clsight.study.packing import HISTORY_FILE, RECORD_FILE, RUN_FILE, TIME_FILE, to_json
 from clsight.study.planned_runs import PlannedRun
 
 PLAN_FILE: Final = "study.json"
@@ -36,7 +35,7 @@ class StoredRun:
 
     Attributes:
         key: Of the run.
-        folder: With its files; `model` in it is a model folder, if it was trained by clsight.
+        folder: With its files; of a run that is compared, a model folder that `clsight.load` opens.
         planned: What was asked.
         outcome: Numbers by name; what is undefined is NaN.
         diverged: Whether the loss stopped being finite.
@@ -59,11 +58,6 @@ class StoredRun:
     def record(self) -> Path:
         """The record of its probe samples with the dim `step`; no file where no CLS is in the sequence."""
         return self.folder / RECORD_FILE
-
-    @property
-    def model(self) -> Path:
-        """The model folder."""
-        return self.folder / MODEL_FOLDER
 
 
 class Store:
@@ -133,14 +127,11 @@ class Store:
             _sync_folder(runs)
             self._failure_file(key).unlink(missing_ok=True)
 
-    def add_failure(self, key: str, run: PlannedRun, error: BaseException) -> None:
-        """Record that a run ended in an error, with its traceback."""
-        told = {
-            **run.to_dict(),
-            "error": f"{type(error).__name__}: {error}",
-            "traceback": "".join(traceback.format_exception(error)),
-        }
-        self._write_whole(self._failure_file(key), told)
+    def add_failure(self, key: str, run: PlannedRun, error: str, details: str = "") -> None:
+        """Record that a run ended in an error, with its traceback or what else is known."""
+        self._write_whole(
+            self._failure_file(key), {**run.to_dict(), "error": error, "details": details.splitlines()}
+        )
 
     def failure(self, key: str) -> str:
         """Return the error that a run ended in; nothing if it did not, or was made since."""
