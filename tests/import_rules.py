@@ -27,7 +27,7 @@ STAGES = (
     {"study", "tracking"},
     {"summary", "figures"},
     {"clsight_app"},
-    {"command_options"},
+    {"command_options", "study_command"},
     {"cli"},
     {"clsight"},
 )
@@ -41,6 +41,7 @@ ZONES = {
     "timm": _LOADING,
     "open_clip": _LOADING,
     "captum": {"interventions"},
+    "ray": {"study"},
     "PIL": _LOADING,
     "safetensors": _LOADING,
     "plotly": {"figures", "clsight_app"},
@@ -52,8 +53,8 @@ ZONES = {
 
 ROOTS = {"src": "clsight", "app": "clsight_app"}
 _RANK = {name: rank for rank, names in enumerate(STAGES) for name in names}
-_TERMINAL = {"cli", "command_options"}
-_LIGHT = {"clsight", "errors", "schema", "command_options"}
+_TERMINAL = {"cli", "command_options", "study_command"}
+_LIGHT = {"clsight", "errors", "schema", "command_options", "study_command"}
 
 
 def violations(tree: Path, homes: dict[str, str]) -> list[str]:

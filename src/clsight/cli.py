@@ -1,4 +1,4 @@
-"""The terminal commands: `clsight app`, `clsight capture`, `clsight doctor`, `clsight show`.
+"""The terminal commands: `clsight app`, `clsight capture`, `clsight doctor`, `clsight show`, `clsight study`.
 
 Each command imports what it needs when it runs, so that `clsight --help` answers at once. A problem that
 clsight knows ends in one sentence on stderr and exit code 2.
@@ -17,6 +17,7 @@ import click
 from clsight import __version__
 from clsight.command_options import given_input, load_subject, loading_options
 from clsight.errors import AppError, CheckpointError, ClsightError, RecordError, did_you_mean
+from clsight.study_command import study_group
 
 _APP_PACKAGES = ("dash", "dash_mantine_components", "waitress")
 _EXAMPLES = """\b
@@ -68,6 +69,9 @@ def main() -> None:
 
     A MODEL is a model folder, a file of weights, or the name of a sample model.
     """
+
+
+main.add_command(study_group)
 
 
 @main.command()
