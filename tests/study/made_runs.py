@@ -1,5 +1,6 @@
 """A small study, and functions that make its runs or fail at some, shared by tests of engines and studies."""
 
+import json
 import os
 import signal
 import time
@@ -72,12 +73,22 @@ def files_in(store: Store) -> dict[str, bytes]:
 
 @dataclass(frozen=True)
 class Marking:
-    """Leaves a mark when a run begins, with the process that makes it, and takes a moment."""
+    """Work on Ray that leaves a mark when a run begins, with process and node, and another when it ends."""
 
     folder: str
 
     def __call__(self, run: PlannedRun) -> dict[str, bytes]:
         """Make nothing of a run, slowly."""
-        Path(self.folder, f"begun-{os.getpid()}-{run.settings.seed}-{time.monotonic_ns()}").touch()
-        time.sleep(1.0)
+        import ray
+
+        told = {
+            "process": os.getpid(),
+            "node": ray.get_runtime_context().get_node_id(),
+            "seed": run.settings.seed,
+            "time": time.time(),
+        }
+        mark = Path(self.folder, f"{os.getpid()}-{run.settings.seed}.begun")
+        mark.write_text(json.dumps(told))
+        time.sleep(1.5)
+        mark.with_suffix(".ended").touch()
         return {"run.json": str(run.settings.seed).encode()}
