@@ -176,8 +176,21 @@ def test_a_comparison_with_missing_runs_has_no_answer_yet():
     )
 
 
-def test_an_arm_is_told_by_what_it_varies_the_strategy_first():
-    assert arm("zeros", GOOD).words == "zeros, norm pre, bias off"
+def test_sides_are_told_by_what_differs_and_what_they_share_once():
+    assert arm("zeros", GOOD).words() == "zeros, norm pre, bias off"
+    (pair,) = pairs_of(study(arm("learned", GOOD), arm("zeros", GOOD - 0.1)))
+    assert (pair.words, pair.where) == (("learned", "zeros"), "norm pre, bias off")
+    text = sentence(answered([pair], 0.05)[0])
+    assert text.startswith("main question: learned has more accuracy than zeros (norm pre, bias off). ")
+
+
+def test_arms_that_differ_are_not_shown_to_be_equivalent_and_nothing_is_said_of_power():
+    generator = np.random.default_rng(5)
+    pairs = simulated(generator, effects=[0.1], test="equivalence", margin=0.005)
+    text = sentence(answered(pairs, 0.05)[0])
+    assert text.startswith("c0: a and b are not shown to be equivalent within ±0.005: inconclusive. ")
+    assert "power" not in text
+    assert "The difference is not 0 (p = " in text
 
 
 def test_an_unknown_metric_is_answered_with_the_nearest():

@@ -107,6 +107,7 @@ def test_ctrl_c_ends_with_a_sentence_and_the_same_command_goes_on(file):
     assert study.returncode == 130
     assert f"Stopped. The finished runs are in {file.with_suffix('')}; the same command goes on." in told
     assert "Traceback" not in told
+    assert "leaked" not in told  # no semaphore of the system is left behind
     there = len(list(runs.glob("[!.]*")))
     assert 2 <= there < 12
     assert run("run", file, "--workers", 2).stdout.startswith(f"small: {12 - there} of 12 runs to make")

@@ -12,21 +12,31 @@ def sentence(answer: Answer) -> str:
     if math.isnan(answer.p_value):
         why = answer.reason or "its runs are not all there"
         return f"{pair.name}: no answer yet, for {why}."
-    a, b = pair.words
-    within = "" if pair.margin is None else f" within ±{pair.margin:g}"
-    more = "more" if float(answer.interval["estimate"]) > 0 else "less"
-    told = {
-        DIFFERENT: f"{a} has {more} {_metric(pair)} than {b}",
-        EQUIVALENT: f"{a} and {b} are equivalent{within}",
-        INCONCLUSIVE: f"inconclusive whether {a} and {b} "
-        + ("differ" if pair.test == DIFFERENCE else f"are equivalent{within}"),
-    }[answer.verdict]
-    parts = [f"{pair.name}: {told}", _numbers(answer)]
-    if answer.verdict == INCONCLUSIVE:
+    parts = [f"{pair.name}: {_found(answer)}", _numbers(answer)]
+    if answer.verdict == INCONCLUSIVE and not _excludes_zero(answer):
         parts.append(_limits(answer))
     if answer.reason:
         parts.append(answer.reason[0].upper() + answer.reason[1:])
     return " ".join(f"{part}." for part in parts if part)
+
+
+def _found(answer: Answer) -> str:
+    pair = answer.pair
+    a, b = pair.words
+    where = f" ({pair.where})" if pair.where else ""
+    within = "" if pair.margin is None else f" within ±{pair.margin:g}"
+    if answer.verdict == DIFFERENT:
+        more = "more" if float(answer.interval["estimate"]) > 0 else "less"
+        return f"{a} has {more} {_metric(pair)} than {b}{where}"
+    if answer.verdict == EQUIVALENT:
+        return f"{a} and {b} are equivalent{within}{where}"
+    if pair.test == DIFFERENCE:
+        return f"inconclusive whether {a} and {b} differ{where}"
+    return f"{a} and {b} are not shown to be equivalent{within}{where}: inconclusive"
+
+
+def _excludes_zero(answer: Answer) -> bool:
+    return bool(float(answer.interval["low"]) > 0 or float(answer.interval["high"]) < 0)
 
 
 def _numbers(answer: Answer) -> str:

@@ -36,6 +36,7 @@ class Pair:
         a: Values with the dim `seed`.
         b: Values with the same seeds; a difference is a − b.
         words: What the two sides are called.
+        where: What both have in common, in words.
         metric: What the values are.
         test: `difference` or `equivalence`.
         margin: Largest difference that does not matter, in the unit of the values; None if not declared.
@@ -46,6 +47,7 @@ class Pair:
     a: xr.DataArray
     b: xr.DataArray
     words: tuple[str, str] = ("a", "b")
+    where: str = ""
     metric: str = "accuracy"
     test: str = DIFFERENCE
     margin: float | None = None
@@ -129,12 +131,14 @@ def pairs_of(results: StudyResults) -> list[Pair]:
     for told in results.primaries:
         results.check_metric(told["metric"])
         a, b = (results.arm(told["block"], told[side]) for side in ("a", "b"))
+        differing = {name for name, label in a.labels.items() if b.labels[name] != label}
         found.append(
             Pair(
                 name=told["name"],
                 a=a.values(told["metric"]),
                 b=b.values(told["metric"]),
-                words=(a.words, b.words),
+                words=(a.words(differing), b.words(differing)),
+                where=a.words(a.labels.keys() - differing),
                 metric=told["metric"],
                 test=told["test"],
                 margin=told.get("margin"),

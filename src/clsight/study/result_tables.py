@@ -72,7 +72,7 @@ def _rows(block: str, arms: Sequence[ArmResults], metric: str) -> Iterator[tuple
         other = _counterpart(arm, arms) if reference else None
         compared = _difference(arm, other, metric) if other else ("", "")
         yield (
-            arm.words,
+            arm.words() or "all runs",
             f"{len(arm.runs)}/{len(arm.seeds)}",
             str(arm.diverged),
             f"{arm.learning_rate:g}",

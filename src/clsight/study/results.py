@@ -1,7 +1,7 @@
 """What a study found: the numbers of every arm by seed, read from its folder."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,15 +40,19 @@ class ArmResults:
         """How many runs diverged."""
         return sum(run.diverged for run in self.runs.values())
 
-    @property
-    def words(self) -> str:
-        """The labels in words, the strategy first."""
-        order = sorted(self.labels, key=lambda name: name != "strategy")
+    def words(self, names: Collection[str] | None = None) -> str:
+        """Return labels in words, the strategy first.
+
+        Args:
+            names: Which; None for all.
+        """
+        kept = [name for name in self.labels if names is None or name in names]
+        order = sorted(kept, key=lambda name: name != "strategy")
         told = (
             str(self.labels[name]) if name == "strategy" else f"{name} {_word(self.labels[name])}"
             for name in order
         )
-        return ", ".join(told) or "all runs"
+        return ", ".join(told)
 
     def values(self, metric: str) -> xr.DataArray:
         """Return a number per seed; NaN where it is undefined, and of runs that are not there.

@@ -11,6 +11,8 @@ from itertools import islice
 from multiprocessing.connection import Connection, wait
 from typing import Final
 
+from tqdm import tqdm
+
 from clsight.errors import StudyError
 from clsight.study.engines.finishing import Asked, Failure, Finished, attempted
 from clsight.study.planned_runs import PlannedRun, Work
@@ -107,6 +109,9 @@ class _Worker:
 def _serve(connection: Connection, work: Work) -> None:
     """Make runs until the study has no more or is gone."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    tqdm.set_lock(
+        threading.RLock()
+    )  # its own is a semaphore of the system, which a killed process leaves behind
     while True:
         try:
             run: PlannedRun = connection.recv()
