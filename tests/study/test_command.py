@@ -104,7 +104,7 @@ def test_ctrl_c_ends_with_a_sentence_and_the_same_command_goes_on(file):
         time.sleep(0.01)
     study.send_signal(signal.SIGINT)
     _, told = study.communicate()
-    assert study.returncode == 130
+    assert study.returncode == 130, told
     assert f"Stopped. The finished runs are in {file.with_suffix('')}; the same command goes on." in told
     assert "Traceback" not in told
     assert "leaked" not in told  # no semaphore of the system is left behind

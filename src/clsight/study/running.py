@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -107,14 +108,15 @@ def _make(runs: Mapping[str, PlannedRun], store: Store, engine: Engine, work: Wo
     missing = [(key, run) for key, run in runs.items() if not store.has(key)]
     bar.update(len(runs) - len(missing))
     failed = 0
-    for ended in engine.finished(missing, work):
-        if isinstance(ended.result, Failure):
-            store.add_failure(ended.key, ended.run, ended.result.error, ended.result.details)
-            failed += 1
-            bar.set_postfix(failed=failed)
-        else:
-            store.add(ended.key, ended.result)
-        bar.update()
+    with closing(engine.finished(missing, work)) as all_ended:  # so that Ctrl-C ends the workers at once
+        for ended in all_ended:
+            if isinstance(ended.result, Failure):
+                store.add_failure(ended.key, ended.run, ended.result.error, ended.result.details)
+                failed += 1
+                bar.set_postfix(failed=failed)
+            else:
+                store.add(ended.key, ended.result)
+            bar.update()
 
 
 def _tuning_runs(maker: Maker) -> dict[str, PlannedRun]:

@@ -1,7 +1,7 @@
 """What every engine is given and gives back: runs by key, and each as files or as the error it ended in."""
 
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -42,7 +42,7 @@ class Finished:
 class Engine(Protocol):
     """Makes runs somewhere. Whoever iterates commits the results: one process, whatever the engine."""
 
-    def finished(self, asked: Iterable[Asked], work: Work) -> Iterator[Finished]:
+    def finished(self, asked: Iterable[Asked], work: Work) -> Generator[Finished, None, None]:
         """Yield each run as soon as it has ended; an error in one does not stop the others.
 
         Leaving the iteration early, by an error or Ctrl-C, ends what is in flight.

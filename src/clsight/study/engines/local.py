@@ -4,7 +4,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -42,7 +42,7 @@ class LocalEngine:
             step = "Give 1 or more"
             raise StudyError("workers", expected="1 or more", got=str(self.workers), next_step=step)
 
-    def finished(self, asked: Iterable[Asked], work: Work) -> Iterator[Finished]:
+    def finished(self, asked: Iterable[Asked], work: Work) -> Generator[Finished, None, None]:
         """Yield each run as soon as it has ended, as `Engine` says."""
         waiting = iter(asked)
         busy: dict[Connection, _Worker] = {}
@@ -109,9 +109,8 @@ class _Worker:
 def _serve(connection: Connection, work: Work) -> None:
     """Make runs until the study has no more or is gone."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    tqdm.set_lock(
-        threading.RLock()
-    )  # its own is a semaphore of the system, which a killed process leaves behind
+    # Else tqdm makes a semaphore of the system, which a process that is killed leaves behind.
+    tqdm.set_lock(threading.RLock())
     while True:
         try:
             run: PlannedRun = connection.recv()

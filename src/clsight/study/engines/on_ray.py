@@ -1,6 +1,6 @@
 """Runs on a Ray cluster, or on a Ray that is started on this machine for them."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final
@@ -30,7 +30,7 @@ class RayEngine:
     address: str | None = None
     gpus: float = 0.0
 
-    def finished(self, asked: Iterable[Asked], work: Work) -> Iterator[Finished]:
+    def finished(self, asked: Iterable[Asked], work: Work) -> Generator[Finished, None, None]:
         """Yield each run as soon as it has ended, as `Engine` says."""
         ray = _ray()
         mine = not ray.is_initialized()
