@@ -327,3 +327,47 @@ def test_a_list_of_positional_arguments_is_cut_by_samples():
     one = joined(score_batches(model.module, arguments, batch_size=2, **asked))
     other = joined(score_batches(model.module, model.inputs, batch_size=2, **asked))
     xr.testing.assert_identical(one.score, other.score)
+
+
+def test_kept_curves_are_those_of_each_measure_and_the_mean_of_the_random_rankings():
+    model = torch_classifier(padded=True)
+    own = scores_for()
+    kinds = np.where(model.case.padding, "pad", "step").astype(object)
+    kinds[:, 0] = "cls"
+    asked = {"by": "mask", "progress": False, "token_kind": kinds, "steps": 5}
+    settings = {"random_rankings": 3, "batch_size": 2, "keep_curves": True, **asked}
+    whole = joined(score_batches(model.module, model.inputs, {"own": own, "raw": "attention"}, **settings))
+    plain = joined(
+        score_batches(
+            model.module, model.inputs, {"own": own, "raw": "attention"}, random_rankings=3, **asked
+        )
+    )
+    xr.testing.assert_allclose(whole.score, plain.score, rtol=1e-5, atol=1e-7)
+    assert not {"deletion", "insertion", "removed"} & set(plain.data_vars)
+    expected = removal_curves(model.module, model.inputs, own, **asked)
+    drawn = [
+        removal_curves(model.module, model.inputs, array(random_scores(kinds == "step", seed)), **asked)
+        for seed in range(3)
+    ]
+    for name in ("deletion", "insertion", "removed"):
+        assert whole[name].dims == ("measure", "sample", "fraction")
+        found = whole[name].transpose("measure", "sample", "fraction").sel(measure=["own", "random"]).values
+        mean = np.mean([curves[name].values for curves in drawn], axis=0)
+        # float32 passes of two and of three samples: their sums differ in the last bits
+        np.testing.assert_allclose(found, [expected[name].values, mean], rtol=1e-5, atol=1e-7)
+
+
+def test_curves_are_kept_without_a_metric_that_needs_them_and_nan_where_a_measure_is_missing():
+    inputs = torch.randn(4, TOKENS, 12, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    [scores] = score_batches(
+        class_attention(),
+        inputs,
+        ["attention", "value_zeroing"],
+        metrics=["leave_one_out_tau"],
+        keep_curves=True,
+        by="deletion",
+        progress=False,
+    )
+    assert scores["deletion"].sel(measure="value_zeroing").isnull().all()
+    assert scores["reason"].sel(measure="value_zeroing").values.all()
+    assert scores["deletion"].sel(measure=["attention", "random"]).notnull().all()

@@ -90,6 +90,7 @@ def score_batches(
     steps: int = 10,
     random_rankings: int = 10,
     batch_size: int = 32,
+    keep_curves: bool = False,
     progress: bool = True,
     **options: Unpack[Options],
 ) -> Iterator[xr.Dataset]:
@@ -109,11 +110,13 @@ def score_batches(
         steps: Number of equal parts of the curves.
         random_rankings: How many rankings the measure "random" is the mean of, for each sample.
         batch_size: Samples of one forward pass.
+        keep_curves: Give the curves of each measure too, of the random rankings their mean.
         progress: Show a progress bar on the error stream.
         **options: As for `removal_curves`; the target is the class predicted with all tokens.
 
     Yields:
-        `score` and `reason`, why a score is NaN.
+        `score` and `reason`, why a score is NaN; if kept, `deletion`, `insertion` and `removed` as
+        `removal_curves` gives them, `[measure, sample, fraction]`.
 
     Raises:
         CaptureError: As `removal_curves`, on the batch that fails; on unknown names; without samples.
@@ -125,6 +128,7 @@ def score_batches(
         chosen_metrics(metrics, with_evidence=evidence is not None),
         steps=steps,
         random_rankings=_count("random_rankings", random_rankings),
+        keep_curves=keep_curves,
     )
     given, total = _samples(subject_or_module, samples)
     arrays = {name: what for name, what in work.measures.items() if isinstance(what, xr.DataArray)}

@@ -26,6 +26,7 @@ class Work:
         metrics: By what.
         steps: Of the curves.
         random_rankings: How many random rankings per sample.
+        keep_curves: Whether the curves stand beside the scores.
     """
 
     model: Any
@@ -33,6 +34,7 @@ class Work:
     metrics: list[Metric]
     steps: int
     random_rankings: int
+    keep_curves: bool = False
 
     def scores(self, inputs: Any, evidence: xr.DataArray | None, options: Any, start: int) -> xr.Dataset:
         """Return the scores of one batch, whose first sample has the number `start`."""
@@ -43,7 +45,7 @@ class Work:
         measuring = Measuring(self.model, inputs, settings.seed, settings.output, stated)
         arrays, absent = measuring.arrays(self.measures, batch.sizes, answers.target, asked_by="compare")
         known = None if evidence is None else fitted(evidence, batch.sizes, "evidence", asked_by="compare")
-        scorer = Scorer(answers, self.metrics, self.steps, known)
+        scorer = Scorer(answers, self.metrics, self.steps, known, keep_curves=self.keep_curves)
         found = {name: scorer.of(array) for name, array in arrays.items()}
         found.update({name: scorer.missing(reason) for name, reason in absent.items()})
         found = {name: found[name] for name in self.measures}
@@ -59,12 +61,19 @@ class Scorer:
     """Scores attributions of one batch by chosen metrics."""
 
     def __init__(
-        self, answers: Answers, metrics: list[Metric], steps: int, evidence: xr.DataArray | None
+        self,
+        answers: Answers,
+        metrics: list[Metric],
+        steps: int,
+        evidence: xr.DataArray | None,
+        *,
+        keep_curves: bool = False,
     ) -> None:
         self._answers, self._metrics, self._steps, self._evidence = answers, metrics, steps, evidence
         needs_effects = any("effects" in one.needs for one in metrics)
         self._effects = effects_of(answers) if needs_effects else None
-        self._needs_curves = any("curves" in one.needs for one in metrics)
+        self._needs_curves = keep_curves or any("curves" in one.needs for one in metrics)
+        self._keep_curves = keep_curves
 
     def of(self, attribution: Scores) -> xr.Dataset:
         """Return `score` and `reason` of an attribution, `[metric, sample]`."""
@@ -73,25 +82,39 @@ class Scorer:
         if self._needs_curves:
             given["curves"] = curves_of(self._answers, attribution, self._steps)
         scores = [one.function(*(given[need] for need in one.needs)) for one in self._metrics]
-        return xr.Dataset(
+        table = xr.Dataset(
             {
                 "score": (("metric", "sample"), np.stack([one.values for one in scores])),
                 "reason": (("metric", "sample"), np.stack([one["reason"].values for one in scores])),
             }
         )
+        return table.assign(_curves_alone(given["curves"])) if self._keep_curves else table
 
     def missing(self, reason: str) -> xr.Dataset:
         """Return NaN and a reason for every metric and sample."""
         shape = (len(self._metrics), len(self._answers.target))
         reasons = np.full(shape, reason, dtype=Text)
         dims = ("metric", "sample")
-        return xr.Dataset({"score": (dims, np.full(shape, np.nan)), "reason": (dims, reasons)})
+        table = xr.Dataset({"score": (dims, np.full(shape, np.nan)), "reason": (dims, reasons)})
+        if not self._keep_curves:
+            return table
+        nowhere = np.full(self._answers.batch.sizes, np.nan)  # ranks nothing, so that its curves are NaN
+        return table.assign(_curves_alone(curves_of(self._answers, nowhere, self._steps)))
+
+
+def _curves_alone(curves: xr.Dataset) -> xr.Dataset:
+    """Return the curves without what a table of scores has of its own."""
+    return curves.reset_coords(["target", "reason"], drop=True)
 
 
 def _mean(tables: list[xr.Dataset]) -> xr.Dataset:
-    """Return the mean score over random rankings; what is undefined for one is so for all."""
-    score = np.mean([table["score"].values for table in tables], axis=0)
-    return tables[0].assign(score=(("metric", "sample"), score))
+    """Return the mean over random rankings; what is undefined for one is so for all."""
+    means = {
+        name: np.mean([table[name].values for table in tables], axis=0)
+        for name in tables[0].data_vars
+        if name != "reason"
+    }
+    return tables[0].assign({name: tables[0][name].copy(data=mean) for name, mean in means.items()})
 
 
 def _table(found: dict[str, xr.Dataset], work: Work, answers: Answers, start: int) -> xr.Dataset:

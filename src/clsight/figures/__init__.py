@@ -5,6 +5,7 @@ from clsight.figures.comparison import compare_strategies
 from clsight.figures.curves import layer_curve
 from clsight.figures.grid import cell_at, layer_head_grid
 from clsight.figures.overlay import patch_overlay
+from clsight.figures.removal import faithfulness_curves
 from clsight.figures.strip import token_strip
 from clsight.figures.theme import CONFIG
 
@@ -13,6 +14,7 @@ __all__ = [
     "cell_at",
     "color_limit",
     "compare_strategies",
+    "faithfulness_curves",
     "layer_curve",
     "layer_head_grid",
     "patch_overlay",
