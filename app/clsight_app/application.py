@@ -10,16 +10,18 @@ from clsight_app.catalog import Catalog, Source
 from clsight_app.components.controls import controls
 from clsight_app.components.shell import HTML, shell
 from clsight_app.failures import tell_failure
-from clsight_app.pages import compare, inspect
+from clsight_app.jobs import Jobs
+from clsight_app.pages import compare, inspect, trust
 from clsight_app.security import forbid_other_hosts
 from clsight_app.state import Selection
 
 
-def create_app(models: Sequence[Path | Source]) -> Dash:
+def create_app(models: Sequence[Path | Source], *, jobs: Jobs | None = None) -> Dash:
     """Return the dashboard over these models; `.server` is its WSGI application.
 
     Args:
         models: Model folders or files that `clsight.load` takes, or sources with options; at least one.
+        jobs: Does long work; by default threads of its own, which end with the process.
 
     Raises:
         AppError: There is no model.
@@ -42,5 +44,6 @@ def create_app(models: Sequence[Path | Source]) -> Dash:
     navigation.register(app, catalog)
     inspect.register(app, catalog)
     compare.register(app, catalog)
+    trust.register(app, catalog, jobs or Jobs())
     forbid_other_hosts(app.server)
     return app

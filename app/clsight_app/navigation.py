@@ -5,6 +5,7 @@ computed in the browser (assets/navigation.js) from the newest one; the server t
 """
 
 from typing import Any, Final
+from urllib.parse import parse_qsl
 
 import xarray as xr
 from dash import ClientsideFunction, Dash, Input, Output, State
@@ -93,6 +94,11 @@ def located(catalog: Catalog, query: str | None) -> tuple[Selection, xr.Dataset]
     checked_index("layer", selection.layer, record.sizes["layer"])
     checked_index("head", selection.head, record.sizes["head"])
     return selection, record
+
+
+def parameter(query: str | None, name: str) -> str:
+    """Return one part of an address as it stands there; empty where it has none."""
+    return dict(parse_qsl((query or "").removeprefix("?"))).get(name, "")
 
 
 def sample_count(catalog: Catalog, model: str) -> int:

@@ -7,9 +7,9 @@ from dash import ClientsideFunction, Dash, Input, Output, State
 from clsight_app import ids
 from clsight_app.components.notice import notice
 from clsight_app.components.shell import LINKS, PAGES
-from clsight_app.pages import compare, inspect
+from clsight_app.pages import compare, inspect, trust
 
-_LAYOUTS: Final = {"/": inspect.layout, "/compare": compare.layout}
+_LAYOUTS: Final = {"/": inspect.layout, "/compare": compare.layout, "/trust": trust.layout}
 _MODEL_LABELS: Final = {"/": "Model", "/compare": "Difference to"}
 
 

@@ -4,6 +4,7 @@ import logging
 import socket
 import webbrowser
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import waitress
 from clsight.errors import AppError
 from clsight_app.application import create_app
 from clsight_app.catalog import Source
+from clsight_app.jobs import Jobs
 
 _THREADS = 8
 
@@ -32,8 +34,8 @@ def serve(
         AppError: The address cannot be listened on, or there is no model.
         CheckpointError: A model cannot be loaded.
     """
-    with listen(host, port) as listener:
-        server = server_of(models, listener)
+    with closing(Jobs()) as jobs, listen(host, port) as listener:
+        server = server_of(models, listener, jobs=jobs)
         address = address_of(listener)
         click.echo(f"clsight is at {address} (stop it with Ctrl+C)")
         if open_browser:
@@ -41,15 +43,16 @@ def serve(
         server.run()
 
 
-def server_of(models: Sequence[Path | Source], listener: socket.socket) -> Any:
+def server_of(models: Sequence[Path | Source], listener: socket.socket, *, jobs: Jobs | None = None) -> Any:
     """Return a server of the dashboard on a bound socket; its `run()` serves until it is interrupted.
 
     Args:
         models: Model folders or files that `clsight.load` takes, or sources with options; at least one.
         listener: What `listen` returned.
+        jobs: Does long work; see `create_app`.
     """
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # a page asks several things at once
-    return waitress.create_server(create_app(models).server, sockets=[listener], threads=_THREADS)
+    return waitress.create_server(create_app(models, jobs=jobs).server, sockets=[listener], threads=_THREADS)
 
 
 def listen(host: str, port: int) -> socket.socket:

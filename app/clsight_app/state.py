@@ -57,7 +57,7 @@ def from_query(query: str | None) -> Selection:
     }
     for name in ("sample", "layer", "head"):
         if name in known:
-            known[name] = _whole_number(name, known[name])
+            known[name] = to_whole_number(name, known[name])
     if known.get("direction", DIRECTIONS[0]) not in DIRECTIONS:
         raise _unknown("direction", known["direction"], DIRECTIONS)
     return Selection(**known)
@@ -96,7 +96,12 @@ def checked_index(name: str, index: int, count: int) -> int:
     )
 
 
-def _whole_number(name: str, text: str) -> int:
+def to_whole_number(name: str, text: str) -> int:
+    """Return the number that a part of an address tells.
+
+    Raises:
+        AppError: It is not a whole number from 0 on of at most nine digits.
+    """
     if text.isascii() and text.isdigit() and len(text) <= 9:
         return int(text)
     raise AppError(

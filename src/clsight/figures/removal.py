@@ -48,7 +48,7 @@ def faithfulness_curves(
         color = colors.muted if is_random else colors.series[place % len(colors.series)]
         dash = "dash" if is_random else "solid" if place < len(colors.series) else "dot"
         _add(fig, means.isel(measure=place), color=color, dash=dash)
-    fig.update_xaxes(title_text=_SHARES[curve], tickformat=".0%", range=[0, 1])
+    fig.update_xaxes(title_text=_SHARES[curve], tickformat=".0%", range=[0, 1], ticklabelstandoff=4)
     fig.update_yaxes(title_text=_ON_AXIS, showgrid=True, range=[0, 1.02])
     return styled(fig, title=title or _TITLES[curve], height=340, dark=dark)
 
@@ -62,7 +62,7 @@ def _add(fig: go.Figure, means: xr.Dataset, *, color: str, dash: str) -> None:
         y=[*high, *low[::-1]],
         fill="toself",
         fillcolor=color,
-        opacity=0.13,
+        opacity=0.1,
         line={"width": 0},
         mode="lines",
         name=label,
