@@ -82,7 +82,9 @@ def headline(table: xr.Dataset) -> str:
         if name:
             wins[name] = wins.get(name, 0) + 1
     if not wins:
-        return f"No measure has a score on these {samples} examples; the table tells why."
+        if table["estimate"].isnull().all():
+            return f"No measure has a score on {_counted(samples)}; the table tells why."
+        return f"No measure is best alone by any metric, on {_counted(samples)}."
     most = max(wins.values())
     names = [str(table["label"].sel(measure=name).item()) for name in wins if wins[name] == most]
     whole = table.sizes["metric"]

@@ -61,6 +61,14 @@ def test_missing_score_is_a_dash_with_its_reason():
     assert row.cells[0].interval == ""
 
 
+def test_of_two_measures_with_the_same_best_score_none_is_best():
+    whole = table({"good": (0.6, 0.2), "same": (0.6, 0.2)})
+    for part in (name for name in whole.data_vars if "measure" in whole[name].dims):
+        whole[part].loc[{"measure": "same"}] = whole[part].sel(measure="good").values
+    assert not any(cell.is_best for row in trust.rows_of(whole) for cell in row.cells)
+    assert trust.headline(whole) == "No measure is best alone by any metric, on 12 examples."
+
+
 def test_negative_numbers_have_a_true_minus_sign():
     assert trust.number(-0.256) == "−0.26"
 
@@ -94,6 +102,11 @@ def test_measures_like_random_by_every_metric_are_named():
     assert trust.like_random(table({"good": (0.6, 0.2)})) == ""
 
 
+def test_headline_tells_that_nothing_has_a_score():
+    whole = table({"gone": (0, 0)}, {"gone": "no values", "random": "no values"})
+    assert trust.headline(whole) == "No measure has a score on 12 examples; the table tells why."
+
+
 def test_removal_is_told():
     told = table({"good": (0.6, 0.2)})
     assert trust.told_removal(told).startswith("Tokens were hidden by the mask.")
@@ -107,7 +120,7 @@ def test_csv_has_every_number_in_full():
     assert len(lines) == 6
     first = lines[0]
     assert (first["measure"], first["label"], first["metric"]) == ("good", "the good", "comprehensiveness")
-    assert first["better"] == "higher"
+    assert [line["better"] for line in lines[:2]] == ["higher", "lower"]
     cell = whole.sel(measure="good", metric="comprehensiveness")
     for name in ("estimate", "low", "high", "above_random", "above_random_low", "above_random_high"):
         assert float(first[name]) == float(cell[name])
