@@ -1,11 +1,11 @@
 """The models the app was started with, their examples, and the records captured from them.
 
-Everything heavy lives here, on the server: subjects and records in caches bounded in bytes. A record is
-kept after its capture, so that a view of a model whose CLS is redrawn at each forward stays the same.
+Everything heavy lives here, on the server: subjects and records in caches bounded in bytes. A CLS that is
+redrawn at each forward is drawn from a seed of its own for each example, so that a link shows the same view.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -19,6 +19,8 @@ from clsight.doctor import Findings
 from clsight.errors import AppError
 from clsight.loading import Examples, Subject
 from clsight_app.cache import ByteCache
+from clsight_app.own_input import typed_input
+from clsight_app.state import Asked
 
 GIB = 1 << 30
 FINDINGS_BYTES = 1 << 24
@@ -69,7 +71,9 @@ class Catalog:
         names = distinct_names([source.name for source in sources])
         self._sources = dict(zip(names, sources, strict=True))
         self._subjects = ByteCache[str, Subject](subject_bytes, subject_size)
-        self._records = ByteCache[tuple[str, int], xarray.Dataset](record_bytes, lambda record: record.nbytes)
+        self._records = ByteCache[tuple[str, Asked, frozenset[str]], xarray.Dataset](
+            record_bytes, lambda record: record.nbytes
+        )
         self._findings = ByteCache[str, Findings](FINDINGS_BYTES, lambda findings: len(findings.to_json()))
         self._capturing = {name: Lock() for name in self._sources}
 
@@ -110,16 +114,34 @@ class Catalog:
             )
         return examples
 
-    def image(self, model: str, sample: int) -> np.ndarray[Any, Any] | None:
-        """Return the picture behind an example, None where examples are not pictures cut into patches."""
-        if "row" not in self.record(model, sample).coords:
+    def input(self, model: str, asked: Asked) -> Examples:
+        """Return what a model is run on: one example, or the user's own input, read for this model.
+
+        Raises:
+            AppError: It has more than one sample or more tokens than can be shown.
+            ClsightError: The input does not fit the model.
+        """
+        if asked.is_example:
+            return self.examples(model)[asked.sample]
+        return typed_input(self.subject(model), asked)
+
+    def image(self, model: str, asked: Asked | int) -> np.ndarray[Any, Any] | None:
+        """Return the picture behind an input, None where inputs are not pictures cut into patches."""
+        if "row" not in self.record(model, asked).coords:
             return None
-        image: np.ndarray[Any, Any] = self.examples(model).inputs[sample]
+        image: np.ndarray[Any, Any] = self.input(model, _asked(asked)).inputs[0]
         return image
 
-    def record(self, model: str, sample: int) -> xarray.Dataset:
-        """Return the record of one example (`sample=1`), captured at the first call."""
-        return self._records.get((model, sample), lambda: self._capture(model, sample))
+    def record(self, model: str, asked: Asked | int, keep: Iterable[str] = ()) -> xarray.Dataset:
+        """Return the record of one input (`sample=1`), captured at the first call.
+
+        Args:
+            model: Name of a model.
+            asked: What it is run on; a number is the index of an example.
+            keep: What to keep beyond the plain record, see `clsight.hooks.KEEP`.
+        """
+        wanted, also = _asked(asked), frozenset(keep)
+        return self._records.get((model, wanted, also), lambda: self._capture(model, wanted, also))
 
     def findings(self, model: str) -> Findings:
         """Return what the doctor finds in a model on its examples, made at the first call."""
@@ -130,10 +152,15 @@ class Catalog:
         own = self.examples(model)
         return tuple(name for name in self.models if _same(own, self.subject(name).examples))
 
-    def _capture(self, model: str, sample: int) -> xarray.Dataset:
-        subject, example = self.subject(model), self.examples(model)[sample]
+    def _capture(self, model: str, asked: Asked, keep: frozenset[str]) -> xarray.Dataset:
+        subject, shown = self.subject(model), self.input(model, asked)
         with self._capturing[model]:
-            return clsight.capture(subject, example)
+            subject.reseed(asked.sample)  # a CLS that is redrawn is the same in every record of this input
+            return clsight.capture(subject, shown, keep={"vectors", *keep})
+
+
+def _asked(asked: Asked | int) -> Asked:
+    return Asked(sample=asked) if isinstance(asked, int) else asked
 
 
 def distinct_names(names: Sequence[str]) -> list[str]:

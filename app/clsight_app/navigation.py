@@ -27,6 +27,7 @@ _CONTROLS: Final = {
     "limits": (Input(ids.LIMITS, "data"),),
     "sample": (Input(ids.SAMPLE, "value"),),
     "direction": (Input(ids.DIRECTION, "value"),),
+    "measure": (Input(ids.MEASURE, "value"),),
     "layer": (Input(ids.LAYER, "value"),),
 }
 """The function of assets/navigation.js behind each control. It changes the address by `set_props`, not as an
@@ -53,6 +54,10 @@ def register(app: Dash, catalog: Catalog) -> None:
     )
     newest = (Input(ids.URL, "search"), Input(ids.BUSY, "data"), State(ids.VIEW, "data"))
     _in_browser(app, "view", Output(ids.VIEW, "data"), *newest)
+    _in_browser(
+        app, "gridView", Output(ids.GRID_VIEW, "data"), Input(ids.VIEW, "data"), State(ids.GRID_VIEW, "data")
+    )
+    _in_browser(app, "gridDrawn", Output(ids.OUTLINE, "data"), Input(ids.GRID, "figure"))
 
     @app.callback(Output(ids.LIMITS, "data"), Input(ids.MODEL, "value"), State(ids.SAMPLE, "value"))
     def _limits(model: str, sample: Any) -> dict[str, Any]:
@@ -89,8 +94,9 @@ def located(catalog: Catalog, query: str | None) -> tuple[Selection, xr.Dataset]
         ClsightError: The model cannot be loaded or captured.
     """
     selection = checked_model(from_query(query), catalog.models, first=catalog.first)
-    checked_index("sample", selection.sample, len(catalog.examples(selection.model)))
-    record = catalog.record(selection.model, selection.sample)
+    if selection.asked.is_example:
+        checked_index("sample", selection.sample, len(catalog.examples(selection.model)))
+    record = catalog.record(selection.model, selection.asked)
     checked_index("layer", selection.layer, record.sizes["layer"])
     checked_index("head", selection.head, record.sizes["head"])
     return selection, record

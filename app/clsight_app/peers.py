@@ -34,11 +34,11 @@ def peers_of(catalog: Catalog, selection: Selection) -> Peers:
         AppError: There is none besides the selected model itself.
         ClsightError: The selected model cannot be captured.
     """
-    own = catalog.record(selection.model, selection.sample)
+    own = catalog.record(selection.model, selection.asked)
     records, left_out = {}, {}
     for model in catalog.peers(selection.model):
         try:
-            record = catalog.record(model, selection.sample)
+            record = catalog.record(model, selection.asked)
             clsight.stack({"own": own, "other": record})
             records[model] = record
         except ClsightError as error:

@@ -39,10 +39,13 @@ def test_record_stays_the_same_when_cls_is_redrawn_at_each_forward(sample_paths)
     catalog, other = Catalog(sample_paths), Catalog(sample_paths)
     model = "digits-random-per-forward"
     first = catalog.record(model, 0)
-    catalog.record(model, 1)
-    assert catalog.record(model, 0) is first
-    other.record(model, 1)  # another draw comes first, so example 0 gets the next one
-    assert not np.array_equal(other.record(model, 0)["attends_to"], first["attends_to"])
+    richer = catalog.record(model, 0, keep=["hidden", "received"])
+    assert "hidden" in richer
+    other.record(model, 1)
+    for again in (richer, other.record(model, 0)):
+        np.testing.assert_array_equal(again["attends_to"], first["attends_to"])
+    drawn = [catalog.record(model, sample, ["hidden"])["hidden"].values[0, 0] for sample in (0, 1)]
+    assert not np.array_equal(*drawn)  # each example has a draw of its own
 
 
 def test_record_is_captured_once_when_many_threads_ask(sample_paths):

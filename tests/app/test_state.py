@@ -22,6 +22,10 @@ selections = st.builds(
     direction=st.sampled_from(["attends_to", "attended_by"]),
     layer=st.integers(0, 200),
     head=st.integers(0, 200),
+    measure=st.sampled_from(["", "entropy", "lift"]),
+    text=st.text(st.characters(exclude_categories=["Cs"]), max_size=40),
+    edited=st.text(st.characters(exclude_categories=["Cs"]), max_size=40),
+    token=st.sampled_from(["", "0", "17"]),
 )
 
 
@@ -53,6 +57,18 @@ def test_query_names_the_directions_when_one_is_unknown() -> None:
         "`direction`: expected one that exists, but got 'atends_to'. "
         "Did you mean `attends_to`? Options: attended_by, attends_to."
     )
+
+
+def test_query_names_the_measures_when_one_is_unknown() -> None:
+    with pytest.raises(
+        AppError, match=r"expected one that exists, but got 'entrophy'\. Did you mean `entropy`"
+    ):
+        from_query("?measure=entrophy")
+
+
+def test_text_longer_than_a_link_may_hold_is_refused() -> None:
+    with pytest.raises(AppError, match="`text`: expected at most 10,000 characters, but got 10,001"):
+        from_query("?text=" + "x" * 10_001)
 
 
 def test_checked_model_takes_the_first_when_none_is_named() -> None:

@@ -23,8 +23,9 @@ def opened(page: Page, address: str = "/") -> Page:
 
 
 def settled(page: Page) -> str:
-    """Return what the page says, once the doctor has spoken too."""
+    """Return what the page says, once the curves are there and the doctor has spoken too."""
     expect(page.locator(f"#{ids.DOCTOR} details.doctor")).to_be_visible(timeout=60_000)
+    expect(page.locator(".curves .main-svg").last).to_be_visible()
     text: str = page.locator("main").inner_text()
     return text
 
@@ -71,7 +72,7 @@ def test_page_opens_with_grid_sentence_and_numbers(watched):
         re.compile(r"^CLS gives .* of its attention to itself in layer \d")
     )
     expect(page.get_by_role("textbox", name="Model")).to_have_value("digits-learned")
-    expect(page.get_by_text("Effective tokens")).to_be_visible()
+    expect(page.get_by_role("rowheader", name="Effective tokens")).to_be_visible()
 
 
 def test_choosing_a_model_changes_address_and_sentence(watched):
@@ -112,6 +113,29 @@ def str_of(page: Page, values: object) -> str:
     """Return values as the page itself writes them."""
     text: str = page.evaluate("values => JSON.stringify(values)", values)
     return text
+
+
+def test_a_measure_takes_the_place_of_the_weights_and_its_card_tells_its_trust(watched):
+    page = opened(watched.page)
+    page.get_by_role("textbox", name="Shown in the grid").click()
+    page.get_by_role("option", name="Attends to vs attended by").click()
+    expect(page).to_have_url(re.compile("measure=attends_to_vs_attended_by"))
+    card = page.locator(f"#{ids.MEASURE_CARD}")
+    expect(card).to_contain_text("Does CLS read the others in this head")
+    card.locator("summary").click()
+    expect(card.get_by_text("Trust", exact=True)).to_be_visible()
+    click_tile(page, layer=2, head=1)
+    expect(page.locator(HEADING)).to_have_text("Layer 2, head 1")
+    page.reload()
+    expect(page.get_by_role("textbox", name="Shown in the grid")).to_have_value("Attends to vs attended by")
+    expect(page.locator(HEADING)).to_have_text("Layer 2, head 1")
+
+
+def test_measure_of_layers_alone_keeps_the_head_on_a_click(watched):
+    page = opened(watched.page, "/?measure=mean_attends_to&layer=0&head=3")
+    expect(page.locator(f"#{ids.MEASURE_CARD}")).to_contain_text("on average over heads")
+    click_tile(page, layer=1, head=0)
+    expect(page.locator(HEADING)).to_have_text("Layer 1, head 3")
 
 
 def test_click_on_a_tile_selects_its_head(watched):

@@ -6,6 +6,11 @@
   const KEEP = () => window.dash_clientside.no_update;
   const STEPS = { ArrowUp: ["layer", -1], ArrowDown: ["layer", 1], ArrowLeft: ["head", -1], ArrowRight: ["head", 1] };
   const DIRECTIONS = ["attends_to", "attended_by"];
+  // What a link tells only where it is not empty.
+  const FURTHER = ["measure", "text", "second", "given", "edited", "token", "inside", "words"];
+  const EXAMPLE = { text: "", second: "", given: "", edited: "", token: "" };
+  const HEAD = ["layer", "head", "edited", "token", "inside", "words"]; // what the grid does not depend on
+  const REACH = 0.48; // half the side of the outline, as figures draw it
   const known = {}; // model -> how many layers and heads it has, as the server told
   let chosen = null; // a model that was chosen, until the server has told its layers and heads
   let typed = false; // whether a value of the example field is the user's, and not the address's
@@ -16,6 +21,7 @@
   // The selection of an address; the first view where the address tells none.
   function selectionOf(search, catalog) {
     const first = { model: catalog.first, sample: 0, direction: DIRECTIONS[0], layer: 0, head: 0 };
+    for (const name of FURTHER) first[name] = "";
     const given = new URLSearchParams(search || "");
     const told = { ...first };
     for (const name of Object.keys(first)) if (given.get(name)) told[name] = given.get(name);
@@ -23,6 +29,33 @@
     const there = Object.hasOwn(catalog.samples, told.model) && DIRECTIONS.includes(told.direction);
     if (!whole || !there) return first;
     return { ...told, sample: Number(told.sample), layer: Number(told.layer), head: Number(told.head) };
+  }
+
+  function queryOf(selection) {
+    const told = Object.entries(selection).filter(([name, value]) => !FURTHER.includes(name) || value !== "");
+    return "?" + new URLSearchParams(told);
+  }
+
+  // Move the outline of the grid to the selected head, without asking the server.
+  function outline() {
+    const plot = document.querySelector("#layer-head-grid .js-plotly-plot");
+    const shape = plot && plot.layout && (plot.layout.shapes || [])[0];
+    if (!shape) return;
+    const now = selectionOf(property("url", "search"), property("catalog", "data"));
+    const x = (plot.layout.meta || {}).column === "" ? 0 : now.head, y = now.layer;
+    const wanted = { x0: x - REACH, x1: x + REACH, y0: y - REACH, y1: y + REACH };
+    if (Object.keys(wanted).every((side) => Math.abs(shape[side] - wanted[side]) < 1e-6)) return;
+    const moved = Object.entries(wanted).map(([side, value]) => ["shapes[0]." + side, value]);
+    window.Plotly.relayout(plot, Object.fromEntries(moved));
+  }
+
+  // What the page of the grid shows without asking the server: the outline, and the name of the measure.
+  function showGrid() {
+    if (!document.getElementById("measure")) return;
+    const now = selectionOf(property("url", "search"), property("catalog", "data"));
+    const measure = now.measure || "weights";
+    if (property("measure", "value") !== measure) window.dash_clientside.set_props("measure", { value: measure });
+    outline();
   }
 
   function go(change) {
@@ -34,7 +67,7 @@
     wanted.sample = clamped(wanted.sample, catalog.samples[wanted.model]);
     wanted.layer = clamped(wanted.layer, sizes.layers);
     wanted.head = clamped(wanted.head, sizes.heads);
-    const search = "?" + new URLSearchParams(wanted);
+    const search = queryOf(wanted);
     if (search !== property("url", "search")) window.dash_clientside.set_props("url", { search: search });
   }
 
@@ -45,6 +78,7 @@
       const now = selectionOf(search, catalog);
       const samples = catalog.samples[now.model];
       typed = false;
+      showGrid();
       return [chosen || now.model, clamped(now.sample, samples), samples - 1, catalog.labels[now.model], now.direction, null];
     },
     links: (pathname, search, ...links) => links.flatMap(function (link) {
@@ -52,6 +86,25 @@
       return [path + (search || ""), path === pathname ? "nav-here" : "nav-link"];
     }),
     view: (search, busy, shown) => (busy || typeof search !== "string" || search === shown ? KEEP() : search),
+    gridView: function (search, shown) {
+      if (typeof search !== "string") return KEEP();
+      const given = new URLSearchParams(search);
+      for (const name of HEAD) given.delete(name);
+      const wanted = "?" + given;
+      return wanted === shown ? KEEP() : wanted;
+    },
+    gridDrawn: function () {
+      const plot = document.querySelector("#layer-head-grid .js-plotly-plot");
+      if (plot && plot.on && !plot.dataset.outlined) {
+        plot.dataset.outlined = "yes";
+        plot.on("plotly_afterplot", outline); // a figure that was asked for before the last key comes after it
+      }
+      showGrid();
+      return KEEP();
+    },
+    measure: function (measure) {
+      if (measure) go(() => ({ measure: measure === "weights" ? "" : measure }));
+    },
     model: function (model) {
       const now = selectionOf(property("url", "search"), property("catalog", "data")).model;
       chosen = model !== now && !known[model] ? model : null;
@@ -64,7 +117,7 @@
       go(() => ({ model: limits.model }));
     },
     sample: function (sample) {
-      if (typed && Number.isInteger(sample) && sample >= 0) go(() => ({ sample: sample }));
+      if (typed && Number.isInteger(sample) && sample >= 0) go((now) => (sample === now.sample ? {} : { ...EXAMPLE, sample: sample }));
     },
     direction: function (direction) {
       go(() => ({ direction: direction }));
@@ -75,7 +128,9 @@
     // Tiles stand around whole numbers. The click is forgotten, so that the same tile can be clicked again.
     tile: function (click) {
       if (!click) return KEEP();
-      go(() => ({ layer: Math.round(click.points[0].y), head: Math.round(click.points[0].x) }));
+      const { x, y } = click.points[0];
+      const { row, column } = property("layer-head-grid", "figure").layout.meta || { row: "layer", column: "head" };
+      go(() => ({ ...(row === "layer" && { layer: Math.round(y) }), ...(column === "head" && { head: Math.round(x) }) }));
       return null;
     },
   };
@@ -92,7 +147,9 @@
   document.addEventListener("keydown", mark, true);
   document.addEventListener("click", function (event) {
     const by = event.target.closest("#next-example") ? 1 : event.target.closest("#previous-example") ? -1 : 0;
-    if (by) go((now) => ({ sample: now.sample + by }));
+    if (by) go((now) => ({ ...EXAMPLE, sample: now.sample + by }));
+    const token = event.target.closest("[data-token]");
+    if (token) go(() => ({ token: token.dataset.token, inside: "1" }));
   });
   window.dash_clientside = window.dash_clientside || {};
   window.dash_clientside.clsight = Object.assign(window.dash_clientside.clsight || {}, follow);

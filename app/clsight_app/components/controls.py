@@ -6,11 +6,15 @@ from typing import Final
 import dash_mantine_components as dmc
 from dash import html
 
+from clsight.analysis import MEASURES
 from clsight_app import ids
 from clsight_app.components.labels import labeled
 from clsight_app.state import Selection
 
 DIRECTION_LABELS: Final = {"attends_to": "CLS attends to", "attended_by": "CLS is attended by"}
+
+WEIGHTS: Final = "weights"
+"""What the grid shows where no measure is chosen."""
 
 _LAYERS_SIDE_BY_SIDE: Final = 12
 
@@ -84,6 +88,30 @@ def _direction(selection: Selection) -> html.Div:
             ),
         ]
     )
+
+
+def measure_control() -> dmc.Select:
+    """Return the control that chooses what the grid shows: the weights themselves, or a measure."""
+    measures = [{"value": name, "label": measure_label(name)} for name in MEASURES]
+    return dmc.Select(
+        id=ids.MEASURE,
+        label="Shown in the grid",
+        data=[
+            {"value": WEIGHTS, "label": "Attention weights"},
+            *sorted(measures, key=lambda one: one["label"]),
+        ],
+        value=WEIGHTS,
+        allowDeselect=False,
+        searchable=True,
+        nothingFoundMessage="No such measure",
+        className="measure-control",
+    )
+
+
+def measure_label(name: str) -> str:
+    """Return the name of a measure as people write it."""
+    words = name.replace("_", " ").replace("cls", "CLS")
+    return words[:1].upper() + words[1:]
 
 
 def layer_control(layers: Sequence[int], selected: int) -> html.Div:

@@ -55,7 +55,7 @@ def on_page(figure: Figure) -> Figure:
 
 
 def map_size(figure: Figure) -> dict[str, str]:
-    """Return the size of a figure of square cells that fills the width it is given, however wide that is.
+    """Return the size of a figure of square cells that fills its width, but no more height than it asks for.
 
     Args:
         figure: A figure with its data ranges set; one whose axes are not tied keeps the height it asks for.
@@ -65,7 +65,7 @@ def map_size(figure: Figure) -> dict[str, str]:
         return {"height": f"{figure.layout.height}px"}
     width, height = (abs(axis.range[1] - axis.range[0]) for axis in (x, y))
     cells = height * (y.scaleratio or 1) / width * (_WIDTH - _BESIDE)
-    return {"aspectRatio": f"{_WIDTH} / {round(cells + _BELOW)}"}
+    return {"aspectRatio": f"{_WIDTH} / {round(cells + _BELOW)}", "maxHeight": f"{figure.layout.height}px"}
 
 
 def comparison_size(figure: Figure) -> dict[str, str]:

@@ -52,6 +52,7 @@ def shell(controls: html.Div, catalog: dict[str, Any]) -> dmc.MantineProvider:
             dcc.Store(id=ids.CATALOG, data=catalog),
             dcc.Store(id=ids.LIMITS),
             dcc.Store(id=ids.VIEW),
+            dcc.Store(id=ids.GRID_VIEW),
             dcc.Store(id=ids.BUSY, data=False),
             dcc.Store(id=ids.SCHEME),
             _header(),

@@ -11,7 +11,7 @@ from clsight_app.views.head import class_name, probabilities
 from clsight_app.views.wording import percent
 
 REDRAWN: Final = (
-    "random_per_forward draws CLS anew at each forward pass: this is one draw, kept while the app runs."
+    "random_per_forward draws CLS anew at each forward pass: this is one draw, the same at each visit."
 )
 
 

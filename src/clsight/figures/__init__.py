@@ -4,6 +4,7 @@ from clsight.figures.color_limits import color_limit
 from clsight.figures.comparison import compare_strategies
 from clsight.figures.curves import layer_curve
 from clsight.figures.grid import cell_at, layer_head_grid
+from clsight.figures.measures import measure_grid
 from clsight.figures.overlay import patch_overlay
 from clsight.figures.removal import faithfulness_curves
 from clsight.figures.strip import token_strip
@@ -17,6 +18,7 @@ __all__ = [
     "faithfulness_curves",
     "layer_curve",
     "layer_head_grid",
+    "measure_grid",
     "patch_overlay",
     "token_strip",
 ]

@@ -42,15 +42,19 @@ class Tile:
 def tile_of(view: View) -> Tile:
     """Return the tile of an example: patches as a map below the prefix tokens, or tokens in reading order."""
     if view.cells is None:
-        count = len(view.tokens)
-        width = count if count <= _ONE_ROW else math.ceil(math.sqrt(2 * count))
-        return Tile(_in_rows(np.arange(count), width), prefix_rows=0, is_map=False)
+        return in_reading_order(len(view.tokens))
     is_patch = (view.cells >= 0).all(axis=1)
     height, width = view.cells.max(axis=0) + 1
     prefix = _in_rows(np.flatnonzero(~is_patch), int(width))
     patches = np.full((height, width), -1)
     patches[view.cells[is_patch, 0], view.cells[is_patch, 1]] = np.flatnonzero(is_patch)
     return Tile(np.concatenate([prefix, patches]), prefix_rows=len(prefix), is_map=True)
+
+
+def in_reading_order(count: int) -> Tile:
+    """Return a tile of so many tokens in reading order: one row, or several when they are many."""
+    width = count if count <= _ONE_ROW else math.ceil(math.sqrt(2 * count))
+    return Tile(_in_rows(np.arange(count), width), prefix_rows=0, is_map=False)
 
 
 def mosaic(tiles: NDArray[Any]) -> NDArray[Any]:

@@ -1,5 +1,7 @@
 """A strip of tokens: literal text, colors by weight, text readable on them."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -8,30 +10,40 @@ from clsight_app.components.token_strip import token_colors, token_strip
 HOSTILE = ["<b>", "</s>", "<a href='x'>", "$x$", "&amp;", "שלום", "🙂"]
 
 
+def drawn(texts, weights, maximum=0.5, **options):
+    """Return what the browser draws: for each token its text, what hovering tells, background, text color."""
+    strip = token_strip(texts, np.array(weights), colorscale="Cividis", maximum=maximum, **options)
+    return json.loads(strip.to_plotly_json()["props"]["data-strip"])
+
+
 def spans(texts, weights, maximum=0.5):
-    return token_strip(texts, np.array(weights), colorscale="Cividis", maximum=maximum).children
+    return drawn(texts, weights, maximum)["tokens"]
 
 
 def test_tokens_are_text_and_literal():
-    assert [span.children for span in spans(HOSTILE, [0.1] * 7)] == HOSTILE
+    assert [span[0] for span in spans(HOSTILE, [0.1] * 7)] == HOSTILE
 
 
 def test_long_token_is_cut():
     (span,) = spans(["x" * 10_000], [0.1])
-    assert span.children == "x" * 60 + "…"
+    assert span[0] == "x" * 60 + "…"
 
 
 def test_token_tells_its_weight_and_one_without_says_so():
     one, other = spans(["a", "b"], [0.12345, np.nan])
-    assert one.title == "a: 0.1235"
-    assert other.title == "b: no weight"
-    assert not hasattr(other, "style")
+    assert one[1] == "a: 0.1235"
+    assert other[1:] == ["b: no weight", "", ""]
 
 
 def test_color_follows_the_weight_up_to_the_maximum():
-    low, high, above = (span.style["backgroundColor"] for span in spans("abc", [0.0, 0.5, 0.9]))
-    assert low != high
-    assert high == above
+    low, high, above = (span[2] for span in spans("abc", [0.0, 0.5, 0.9]))
+    assert low == token_colors(0.0, "Cividis")[0]
+    assert high == above == token_colors(1.0, "Cividis")[0]
+
+
+def test_token_can_be_chosen_by_its_position():
+    assert [span[4] for span in drawn("ab", [0.1, 0.2], positions=[3, 5], chosen=5)["tokens"]] == [3, 5]
+    assert drawn("ab", [0.1, 0.2], positions=[3, 5], chosen=5)["chosen"] == 5
 
 
 @pytest.mark.parametrize("share", np.linspace(0, 1, 11))
