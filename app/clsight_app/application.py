@@ -12,7 +12,7 @@ from clsight_app.components.shell import HTML, shell
 from clsight_app.failures import tell_failure
 from clsight_app.jobs import Jobs
 from clsight_app.pages import compare, inspect, trust
-from clsight_app.security import forbid_other_hosts
+from clsight_app.security import bound_requests, forbid_other_hosts
 from clsight_app.state import Selection
 
 
@@ -46,4 +46,5 @@ def create_app(models: Sequence[Path | Source], *, jobs: Jobs | None = None) -> 
     compare.register(app, catalog)
     trust.register(app, catalog, jobs or Jobs())
     forbid_other_hosts(app.server)
+    bound_requests(app.server)
     return app

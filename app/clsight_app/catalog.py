@@ -19,8 +19,9 @@ from clsight.doctor import Findings
 from clsight.errors import AppError
 from clsight.loading import Examples, Subject
 from clsight_app.cache import ByteCache
-from clsight_app.own_input import typed_input
+from clsight_app.own_input import checked_size, picture_seen, typed_input
 from clsight_app.state import Asked
+from clsight_app.uploads import Uploads
 
 GIB = 1 << 30
 FINDINGS_BYTES = 1 << 24
@@ -75,6 +76,7 @@ class Catalog:
             record_bytes, lambda record: record.nbytes
         )
         self._findings = ByteCache[str, Findings](FINDINGS_BYTES, lambda findings: len(findings.to_json()))
+        self.uploads = Uploads()
         self._capturing = {name: Lock() for name in self._sources}
 
     @property
@@ -123,14 +125,22 @@ class Catalog:
         """
         if asked.is_example:
             return self.examples(model)[asked.sample]
+        if asked.given:
+            return checked_size(self.subject(model), self.uploads.read(asked.given, self.subject(model)))
         return typed_input(self.subject(model), asked)
 
     def image(self, model: str, asked: Asked | int) -> np.ndarray[Any, Any] | None:
         """Return the picture behind an input, None where inputs are not pictures cut into patches."""
         if "row" not in self.record(model, asked).coords:
             return None
-        image: np.ndarray[Any, Any] = self.input(model, _asked(asked)).inputs[0]
-        return image
+        return picture_seen(self.subject(model), self.input(model, _asked(asked)))
+
+    def text(self, model: str, asked: Asked) -> str:
+        """Return the text of an input, the first of a pair; empty where the model takes no text."""
+        if self.subject(model).takes != "text":
+            return ""
+        inputs = self.input(model, asked).inputs
+        return str(inputs[0] if inputs.ndim == 1 else inputs[0, 0])
 
     def record(self, model: str, asked: Asked | int, keep: Iterable[str] = ()) -> xarray.Dataset:
         """Return the record of one input (`sample=1`), captured at the first call.

@@ -9,12 +9,14 @@ from urllib.parse import parse_qsl
 
 import xarray as xr
 from dash import ClientsideFunction, Dash, Input, Output, State
+from dash.exceptions import PreventUpdate
 
 from clsight.errors import ClsightError
 from clsight_app import ids
 from clsight_app.catalog import Catalog
 from clsight_app.components.controls import example_label
 from clsight_app.state import Selection, checked_index, checked_model, from_query
+from clsight_app.uploads import decoded
 
 FOLLOWS: Final[dict[str, Any]] = {
     "inputs": {"query": Input(ids.VIEW, "data"), "scheme": Input(ids.SCHEME, "data")},
@@ -28,6 +30,10 @@ _CONTROLS: Final = {
     "sample": (Input(ids.SAMPLE, "value"),),
     "direction": (Input(ids.DIRECTION, "value"),),
     "measure": (Input(ids.MEASURE, "value"),),
+    "text": (Input(ids.TEXT, "value"), Input(ids.SECOND, "value")),
+    "given": (Input(ids.GIVEN, "data"),),
+    "edited": (Input(ids.EDITED, "value"),),
+    "words": (Input(ids.WORDS, "checked"),),
     "layer": (Input(ids.LAYER, "value"),),
 }
 """The function of assets/navigation.js behind each control. It changes the address by `set_props`, not as an
@@ -49,6 +55,9 @@ def register(app: Dash, catalog: Catalog) -> None:
         Output(ids.SAMPLE, "label"),
         Output(ids.DIRECTION, "value"),
         Output(ids.FAILURE, "children"),
+        Output(ids.TEXT, "value"),
+        Output(ids.SECOND, "value"),
+        Output(ids.OWN_INPUT, "className"),
         Input(ids.URL, "search"),
         State(ids.CATALOG, "data"),
     )
@@ -63,12 +72,25 @@ def register(app: Dash, catalog: Catalog) -> None:
     def _limits(model: str, sample: Any) -> dict[str, Any]:
         return limits(catalog, model, sample if isinstance(sample, int) else 0)
 
+    @app.callback(
+        Output(ids.GIVEN, "data"),
+        Output(ids.UPLOAD, "contents"),
+        Input(ids.UPLOAD, "contents"),
+        State(ids.UPLOAD, "filename"),
+        prevent_initial_call=True,
+    )
+    def _given(contents: str | None, filename: str) -> tuple[Any, None]:
+        if contents is None:
+            raise PreventUpdate  # forgotten below, so that the same file can be dropped again
+        return catalog.uploads.add(filename, decoded(contents)), None
+
 
 def told(catalog: Catalog) -> dict[str, Any]:
-    """Return what the browser knows of all models: the first one, how many examples each has, their label."""
+    """Return what the browser knows of all models: the first one, their examples, what they take."""
     samples = {model: sample_count(catalog, model) for model in catalog.models}
     labels = {model: example_label(count) for model, count in samples.items()}
-    return {"first": catalog.first, "samples": samples, "labels": labels}
+    takes = {model: catalog.subject(model).takes for model in catalog.models}
+    return {"first": catalog.first, "samples": samples, "labels": labels, "takes": takes}
 
 
 def limits(catalog: Catalog, model: str, sample: int) -> dict[str, Any]:

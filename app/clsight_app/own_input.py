@@ -1,6 +1,7 @@
-"""An input of the user's own, read for a model: typed text or ids, bounded before the model sees it."""
+"""An input of the user's own, read for a model: typed text or ids, bounded; pictures as it sees them."""
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,3 +72,28 @@ def checked_size(subject: Subject, read: Examples) -> Examples:
 
 
 _WORDS: Final = {"text": "text", "image": "pictures", "series": "series", "token_ids": "token ids"}
+
+
+def picture_seen(subject: Subject, examples: Examples) -> NDArray[Any]:
+    """Return the picture of one example as it enters the model, after it was scaled and cut.
+
+    Returns:
+        The picture itself where its size is the model's; else [row, column, color] in [0, 1], its colors
+        stretched, as the model's own are no colors any more.
+    """
+    raw: NDArray[Any] = examples.inputs[0]
+    given = subject.prepare(examples).inputs
+    parts = (
+        list(given.values())
+        if isinstance(given, Mapping)
+        else list(given)
+        if isinstance(given, tuple)
+        else [given]
+    )
+    pixels = next((part for part in parts if getattr(part, "ndim", 0) == 4), None)
+    if pixels is None or tuple(pixels.shape[-2:]) == raw.shape[:2]:
+        return raw
+    seen = np.moveaxis(pixels[0].float().cpu().numpy(), 0, -1)
+    low, high = float(seen.min()), float(seen.max())
+    stretched: NDArray[Any] = (seen - low) / max(high - low, 1e-12)
+    return stretched

@@ -1,8 +1,10 @@
-"""What every answer of the server forbids the browser: code, styles, images or data from another host."""
+"""What every answer of the server forbids the browser, and how much it takes from it."""
 
 from typing import Final
 
 from flask import Flask, Response
+
+from clsight_app.uploads import MOST_BYTES
 
 _POLICY: Final = "; ".join(
     [
@@ -21,6 +23,11 @@ _POLICY: Final = "; ".join(
 def forbid_other_hosts(server: Flask) -> None:
     """Add a content security policy, and no sniffing and no referrer, to each answer of a server."""
     server.after_request(_with_policy)
+
+
+def bound_requests(server: Flask) -> None:
+    """Let a server refuse a request larger than a dropped file can be, before it is read."""
+    server.config["MAX_CONTENT_LENGTH"] = 2 * MOST_BYTES
 
 
 def _with_policy(answer: Response) -> Response:

@@ -78,11 +78,6 @@ class Selection:
         """What the model is run on."""
         return Asked(self.sample, self.text, self.second, self.given)
 
-    @property
-    def asked_edited(self) -> Asked:
-        """The same with the edited text in place of the first."""
-        return replace(self.asked, text=self.edited)
-
     def changed(self, **values: Any) -> "Selection":
         """Return this selection with some fields replaced."""
         return replace(self, **values)

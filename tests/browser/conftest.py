@@ -12,6 +12,7 @@ from playwright.sync_api import Browser, Page, Request, expect, sync_playwright
 import clsight
 from hostile_model import save_hostile_model
 from serving import free_port, server
+from text_model import text_model_path
 
 ROOT = Path(__file__).resolve().parents[2]
 MODELS = ("digits-learned", "digits-zeros", "digits-fixed-random", "digits-random-per-forward")
@@ -63,6 +64,7 @@ def app_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     address = f"http://127.0.0.1:{port}"
     paths = [str(clsight.sample_models_dir() / name) for name in MODELS]
     paths.append(str(save_hostile_model(tmp_path_factory.mktemp("models"))))
+    paths.append(str(text_model_path()))
     with server([sys.executable, "-c", SERVE, str(port), *paths], url=address, folder=ROOT):
         yield address
 

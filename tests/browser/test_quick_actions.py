@@ -7,6 +7,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from clsight_app import ids
+from hostile_model import NAME
 
 pytestmark = pytest.mark.browser
 
@@ -96,7 +97,7 @@ def test_keys_while_a_model_is_being_chosen_are_kept(watched):
 def test_model_with_fewer_examples_and_heads_takes_the_nearest(watched):
     page = opened(watched.page, "/?model=digits-zeros&sample=19&layer=2&head=3")
     page.locator(f"#{ids.MODEL}").click()
-    page.get_by_role("option", name=re.compile("^(?!digits)")).click()
+    page.get_by_role("option", name=NAME, exact=True).click()
     expect(page.locator(HEADING)).to_be_visible()
     expect(page).not_to_have_url(re.compile("model=digits"))
     expect(page.get_by_role("alert")).to_have_count(0)

@@ -64,6 +64,7 @@
     const wanted = { ...now, ...change(now) };
     if (Object.keys(now).every((name) => wanted[name] === now[name])) return;
     const sizes = known[wanted.model] || {};
+    if (catalog.takes[wanted.model] !== catalog.takes[now.model]) Object.assign(wanted, EXAMPLE);
     wanted.sample = clamped(wanted.sample, catalog.samples[wanted.model]);
     wanted.layer = clamped(wanted.layer, sizes.layers);
     wanted.head = clamped(wanted.head, sizes.heads);
@@ -74,12 +75,14 @@
   const follow = {
     // What the controls show for an address, and no message of the view before.
     controls: function (search, catalog) {
-      if (typeof search !== "string") return Array(6).fill(KEEP()); // the address is not read yet
+      if (typeof search !== "string") return Array(9).fill(KEEP()); // the address is not read yet
       const now = selectionOf(search, catalog);
       const samples = catalog.samples[now.model];
       typed = false;
       showGrid();
-      return [chosen || now.model, clamped(now.sample, samples), samples - 1, catalog.labels[now.model], now.direction, null];
+      const own = "own-input takes-" + catalog.takes[now.model];
+      const shown = [chosen || now.model, clamped(now.sample, samples), samples - 1, catalog.labels[now.model]];
+      return [...shown, now.direction, null, now.text, now.second, own];
     },
     links: (pathname, search, ...links) => links.flatMap(function (link) {
       const path = link.split("?")[0];
@@ -101,6 +104,21 @@
       }
       showGrid();
       return KEEP();
+    },
+    text: function (text, second) {
+      go((now) => {
+        if (text === now.text && (!text || second === now.second)) return {};
+        return { ...EXAMPLE, text: text || "", second: text ? second || "" : "" };
+      });
+    },
+    given: function (given) {
+      if (given) go(() => ({ ...EXAMPLE, given: given }));
+    },
+    edited: function (edited) {
+      if (typeof edited === "string") go(() => ({ edited: edited }));
+    },
+    words: function (merge) {
+      if (typeof merge === "boolean") go(() => ({ words: merge ? "1" : "" }));
     },
     measure: function (measure) {
       if (measure) go(() => ({ measure: measure === "weights" ? "" : measure }));

@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from typing import Final
 
 import dash_mantine_components as dmc
-from dash import html
+from dash import dcc, html
 
 from clsight.analysis import MEASURES
 from clsight_app import ids
 from clsight_app.components.labels import labeled
-from clsight_app.state import Selection
+from clsight_app.state import LONGEST_TEXT, Selection
+from clsight_app.uploads import MOST_BYTES, SUFFIXES
 
 DIRECTION_LABELS: Final = {"attends_to": "CLS attends to", "attended_by": "CLS is attended by"}
 
@@ -28,7 +29,7 @@ def controls(selection: Selection, *, models: Sequence[str], samples: int) -> ht
         samples: How many examples the selected model has.
     """
     return html.Div(
-        [_model(selection, models), _example(selection, samples), _direction(selection)],
+        [_model(selection, models), _example(selection, samples), _direction(selection), _own_input()],
         className="controls",
     )
 
@@ -112,6 +113,32 @@ def measure_label(name: str) -> str:
     """Return the name of a measure as people write it."""
     words = name.replace("_", " ").replace("cls", "CLS")
     return words[:1].upper() + words[1:]
+
+
+def _own_input() -> html.Div:
+    """Return the fields for an input of the user's own; the style sheet shows those that the model reads."""
+    typed = {"debounce": True, "inputProps": {"maxLength": LONGEST_TEXT}, "value": ""}
+    return html.Div(
+        [
+            dmc.TextInput(id=ids.TEXT, label="Your own text", placeholder="Type, then press Enter", **typed),
+            dmc.TextInput(id=ids.SECOND, label="Second sentence", placeholder="For a pair", **typed),
+            html.Div(
+                [
+                    html.Div("Your own file", className="control-label"),
+                    dcc.Upload(
+                        f"Drop or choose one, up to {MOST_BYTES // 1_000_000} MB",
+                        id=ids.UPLOAD,
+                        max_size=MOST_BYTES,
+                        accept=",".join(SUFFIXES),
+                        className="upload",
+                        style={},
+                    ),
+                ]
+            ),
+        ],
+        id=ids.OWN_INPUT,
+        className="own-input",
+    )
 
 
 def layer_control(layers: Sequence[int], selected: int) -> html.Div:

@@ -1,5 +1,6 @@
 """A plotly figure as a region of a page: on the page's background, without toolbar, zoom or upload."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from dash import dcc, html
@@ -82,13 +83,18 @@ def comparison_size(figure: Figure) -> dict[str, str]:
 def color_legend(figure: Figure) -> html.Div:
     """Return the color scale of a figure as a line from 0 to its end, and leave it out of the figure."""
     scale = figure.layout.coloraxis
-    stops = ", ".join(f"{color} {100 * place:.0f}%" for place, color in scale.colorscale)
     figure.update_coloraxes(showscale=False)
+    return scale_legend(scale.colorscale, scale.cmax)
+
+
+def scale_legend(colorscale: Sequence[Sequence[Any]], limit: float) -> html.Div:
+    """Return a color scale of weights, pairs of a place in 0 .. 1 and a color, as a line with its end."""
+    stops = ", ".join(f"{color} {100 * place:.0f}%" for place, color in colorscale)
     return html.Div(
         [
             html.Span("weight 0"),
             html.Span(className="scale", style={"background": f"linear-gradient(to right, {stops})"}),
-            html.Span(f"{scale.cmax:.2g}"),
+            html.Span(f"{limit:.2g}"),
         ],
         className="legend",
     )

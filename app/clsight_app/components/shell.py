@@ -53,6 +53,7 @@ def shell(controls: html.Div, catalog: dict[str, Any]) -> dmc.MantineProvider:
             dcc.Store(id=ids.LIMITS),
             dcc.Store(id=ids.VIEW),
             dcc.Store(id=ids.GRID_VIEW),
+            dcc.Store(id=ids.GIVEN),
             dcc.Store(id=ids.BUSY, data=False),
             dcc.Store(id=ids.SCHEME),
             _header(),

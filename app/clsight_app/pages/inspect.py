@@ -15,13 +15,13 @@ from clsight_app.catalog import Catalog
 from clsight_app.components.controls import measure_control
 from clsight_app.components.doctor_line import doctor_line, waiting_line
 from clsight_app.components.graph import CONFIG, map_size, on_page
-from clsight_app.components.head_detail import head_detail
+from clsight_app.components.head_detail import Shown, head_detail
 from clsight_app.components.labels import labeled
 from clsight_app.components.measure_card import measure_card, weights_card
 from clsight_app.components.notice import error_notice
 from clsight_app.components.over_depth import over_depth
 from clsight_app.measuring import measured
-from clsight_app.state import Selection, checked_model, from_query
+from clsight_app.state import Asked, Selection, checked_model, from_query
 from clsight_app.views.comparison import notes
 from clsight_app.views.head import answer_sentence
 from clsight_app.views.sentence import cls_sentence, self_check
@@ -73,11 +73,11 @@ def view(catalog: Catalog, query: str | None, *, dark: bool) -> dict[str, Any]:
     """
     try:
         selection, record = navigation.located(catalog, query)
-        image = catalog.image(selection.model, selection.asked)
+        shown = _shown(catalog, selection, record)
         return {
             "status": _status(record),
             "panels": "panels",
-            "detail": head_detail(record, image, selection, dark=dark),
+            "detail": head_detail(shown, selection, dark=dark),
         }
     except ClsightError as error:
         return {"status": error_notice(error), "panels": "panels waiting", "detail": []}
@@ -187,6 +187,17 @@ def _status(record: xr.Dataset) -> list[Any]:
             className="fine-print",
         ),
     ]
+
+
+def _shown(catalog: Catalog, selection: Selection, record: xr.Dataset) -> Shown:
+    """Return what the head is shown on: a picture, a text and its second version, or the tokens alone."""
+    text = catalog.text(selection.model, selection.asked)
+    edited = None
+    if text and selection.edited not in ("", text):
+        pair = catalog.input(selection.model, selection.asked).inputs
+        second = str(pair[0, 1]) if pair.ndim == 2 else ""
+        edited = catalog.record(selection.model, Asked(text=selection.edited, second=second))
+    return Shown(record, catalog.image(selection.model, selection.asked), text, edited)
 
 
 def _outlined(selection: Selection, record: xr.Dataset, shown: str | None) -> Selection:
