@@ -34,6 +34,8 @@ _CONTROLS: Final = {
     "given": (Input(ids.GIVEN, "data"),),
     "edited": (Input(ids.EDITED, "value"),),
     "words": (Input(ids.WORDS, "checked"),),
+    "inside": (Input(ids.INSIDE, "checked"),),
+    "token": (Input(ids.TOKEN, "value"),),
     "layer": (Input(ids.LAYER, "value"),),
 }
 """The function of assets/navigation.js behind each control. It changes the address by `set_props`, not as an
@@ -61,6 +63,8 @@ def register(app: Dash, catalog: Catalog) -> None:
         Input(ids.URL, "search"),
         State(ids.CATALOG, "data"),
     )
+    read = (Input(ids.ACKNOWLEDGE, "checked"), State(ids.ACKNOWLEDGED, "data"))
+    _in_browser(app, "acknowledge", Output(ids.ACKNOWLEDGED, "data"), *read, prevent_initial_call=True)
     newest = (Input(ids.URL, "search"), Input(ids.BUSY, "data"), State(ids.VIEW, "data"))
     _in_browser(app, "view", Output(ids.VIEW, "data"), *newest)
     _in_browser(

@@ -11,6 +11,7 @@ from playwright.sync_api import Browser, Page, Request, expect, sync_playwright
 
 import clsight
 from hostile_model import save_hostile_model
+from ill_model import save_ill_model
 from serving import free_port, server
 from text_model import text_model_path
 
@@ -64,7 +65,7 @@ def app_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     address = f"http://127.0.0.1:{port}"
     paths = [str(clsight.sample_models_dir() / name) for name in MODELS]
     paths.append(str(save_hostile_model(tmp_path_factory.mktemp("models"))))
-    paths.append(str(text_model_path()))
+    paths += [str(text_model_path()), str(save_ill_model(tmp_path_factory.mktemp("ill")))]
     with server([sys.executable, "-c", SERVE, str(port), *paths], url=address, folder=ROOT):
         yield address
 

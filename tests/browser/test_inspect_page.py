@@ -138,6 +138,19 @@ def test_measure_of_layers_alone_keeps_the_head_on_a_click(watched):
     expect(page.locator(HEADING)).to_have_text("Layer 1, head 3")
 
 
+def test_inside_of_a_head_follows_the_chosen_token(watched):
+    page = opened(watched.page, "/?layer=1&head=2")
+    page.get_by_label(re.compile("Look inside")).check()
+    panel = page.locator(f"#{ids.INSIDE_PANEL}")
+    expect(panel).to_contain_text("× q·k (measured")
+    page.get_by_label("Token for query × key, 0 to 16").fill("5")
+    expect(panel).to_contain_text("CLS × patch row 1, column 0")
+    expect(page).to_have_url(re.compile("token=5&inside=1"))
+    page.reload()
+    expect(panel).to_contain_text("CLS × patch row 1, column 0")
+    expect(panel.locator(".main-svg").last).to_be_visible()
+
+
 def test_click_on_a_tile_selects_its_head(watched):
     page = opened(watched.page)
     click_tile(page, layer=2, head=1)

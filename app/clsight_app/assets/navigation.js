@@ -120,6 +120,17 @@
     words: function (merge) {
       if (typeof merge === "boolean") go(() => ({ words: merge ? "1" : "" }));
     },
+    inside: function (shown) {
+      if (typeof shown === "boolean") go(() => (shown ? { inside: "1" } : { inside: "", token: "" }));
+    },
+    token: function (token) {
+      if (Number.isInteger(token) && token >= 0) go(() => ({ token: String(token) }));
+    },
+    acknowledge: function (read, models) {
+      const model = selectionOf(property("url", "search"), property("catalog", "data")).model;
+      const others = (models || []).filter((name) => name !== model);
+      return read ? [...others, model] : others;
+    },
     measure: function (measure) {
       if (measure) go(() => ({ measure: measure === "weights" ? "" : measure }));
     },

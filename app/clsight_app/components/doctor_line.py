@@ -3,13 +3,33 @@
 from collections.abc import Iterator
 from typing import Any
 
+import dash_mantine_components as dmc
 from dash import html
 
 from clsight.doctor import Finding, Findings
+from clsight_app import ids
 
 
-def doctor_line(findings: Findings) -> html.Details:
-    """Return the line that tells the worst finding, and all of them when it is opened."""
+def doctor_line(findings: Findings, *, acknowledged: bool = False) -> html.Div:
+    """Return the line that tells the worst finding, and all of them when it is opened.
+
+    Args:
+        findings: What the doctor found.
+        acknowledged: Whether its errors were read; until then the style sheet strikes the maps through.
+    """
+    line = _opening_line(findings)
+    if not findings.errors:
+        return html.Div(line)
+    box = dmc.Checkbox(
+        id=ids.ACKNOWLEDGE,
+        label="I have read this; show the maps unstruck",
+        checked=acknowledged,
+        size="xs",
+    )
+    return html.Div([line, box], className="doctor-has-errors")
+
+
+def _opening_line(findings: Findings) -> html.Details:
     told = [finding for finding in findings if finding.severity != "ok"]
     body = [html.Ul([_item(finding) for finding in told], className="findings"), _rest(findings)]
     is_wrong = " doctor-error" if findings.errors else ""

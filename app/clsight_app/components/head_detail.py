@@ -16,10 +16,11 @@ from clsight.schema import DIRECTIONS, Direction
 from clsight_app import ids
 from clsight_app.components.controls import DIRECTION_LABELS
 from clsight_app.components.graph import color_legend, graph, scale_legend
+from clsight_app.components.inside_head import inside_switch
 from clsight_app.components.numbers import number_table
 from clsight_app.components.text_maps import edit_field, side_by_side, text_maps, words_switch
 from clsight_app.state import Selection
-from clsight_app.views.head import head_numbers, top_tokens
+from clsight_app.views.head import class_numbers, head_numbers, top_tokens
 
 _IDS: Final = {"attends_to": ids.ATTENDS_TO, "attended_by": ids.ATTENDED_BY}
 
@@ -70,6 +71,8 @@ def head_detail(shown: Shown, selection: Selection, *, dark: bool) -> list[Any]:
             ],
             className="pair",
         ),
+        *([number_table("Answer", class_numbers(shown.record))] if "logits" in shown.record else []),
+        inside_switch(bool(selection.inside)),
     ]
 
 

@@ -54,6 +54,7 @@ def shell(controls: html.Div, catalog: dict[str, Any]) -> dmc.MantineProvider:
             dcc.Store(id=ids.VIEW),
             dcc.Store(id=ids.GRID_VIEW),
             dcc.Store(id=ids.GIVEN),
+            dcc.Store(id=ids.ACKNOWLEDGED, data=[], storage_type="session"),
             dcc.Store(id=ids.BUSY, data=False),
             dcc.Store(id=ids.SCHEME),
             _header(),

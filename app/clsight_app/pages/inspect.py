@@ -1,5 +1,6 @@
 """Inspect: every layer and head of one example as a map; the selected head in detail; curves over depth."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import xarray as xr
@@ -16,6 +17,7 @@ from clsight_app.components.controls import measure_control
 from clsight_app.components.doctor_line import doctor_line, waiting_line
 from clsight_app.components.graph import CONFIG, map_size, on_page
 from clsight_app.components.head_detail import Shown, head_detail
+from clsight_app.components.inside_head import KEEP, inside_head
 from clsight_app.components.labels import labeled
 from clsight_app.components.measure_card import measure_card, weights_card
 from clsight_app.components.notice import error_notice
@@ -52,6 +54,7 @@ def layout() -> list[Any]:
                     ]
                 ),
                 html.Section(id=ids.DETAIL),
+                html.Section(id=ids.INSIDE_PANEL, className="wide"),
                 html.Section(id=ids.DEPTH, className="wide"),
             ],
             id=ids.PANELS,
@@ -69,7 +72,7 @@ def view(catalog: Catalog, query: str | None, *, dark: bool) -> dict[str, Any]:
         dark: Draw for the dark color scheme.
 
     Returns:
-        By region: `status`, `panels` (a class name), `detail`.
+        By region: `status`, `panels` (a class name), `detail`, `inside`.
     """
     try:
         selection, record = navigation.located(catalog, query)
@@ -78,9 +81,10 @@ def view(catalog: Catalog, query: str | None, *, dark: bool) -> dict[str, Any]:
             "status": _status(record),
             "panels": "panels",
             "detail": head_detail(shown, selection, dark=dark),
+            "inside": _inside(catalog, selection, dark=dark),
         }
     except ClsightError as error:
-        return {"status": error_notice(error), "panels": "panels waiting", "detail": []}
+        return {"status": error_notice(error), "panels": "panels waiting", "detail": [], "inside": []}
 
 
 def grid(catalog: Catalog, query: str | None, *, dark: bool, shown: str | None = None) -> dict[str, Any]:
@@ -120,16 +124,17 @@ def depth(catalog: Catalog, query: str | None, *, dark: bool) -> list[Any]:
         return []  # the view tells why
 
 
-def findings(catalog: Catalog, query: str | None) -> list[Any]:
+def findings(catalog: Catalog, query: str | None, acknowledged: Sequence[str] = ()) -> list[Any]:
     """Return the line of the doctor about the model of an address; nothing where it cannot be shown.
 
     Args:
         catalog: The models and what the doctor found in them.
         query: The query string of the address.
+        acknowledged: The models whose errors were read; the maps of others are struck through.
     """
     try:
-        selection = checked_model(from_query(query), catalog.models, first=catalog.first)
-        return [doctor_line(catalog.findings(selection.model))]
+        model = checked_model(from_query(query), catalog.models, first=catalog.first).model
+        return [doctor_line(catalog.findings(model), acknowledged=model in acknowledged)]
     except ClsightError:
         return []  # the view tells why
 
@@ -142,6 +147,7 @@ def register(app: Dash, catalog: Catalog) -> None:
             "status": Output(ids.INSPECT_STATUS, "children"),
             "panels": Output(ids.PANELS, "className"),
             "detail": Output(ids.DETAIL, "children"),
+            "inside": Output(ids.INSIDE_PANEL, "children"),
         },
         **navigation.FOLLOWS,
     )
@@ -172,10 +178,13 @@ def register(app: Dash, catalog: Catalog) -> None:
         return depth(catalog, query, dark=scheme == "dark")
 
     @app.callback(
-        Output(ids.DOCTOR, "children"), Input(ids.INSPECT_STATUS, "children"), State(ids.VIEW, "data")
+        Output(ids.DOCTOR, "children"),
+        Input(ids.INSPECT_STATUS, "children"),
+        State(ids.VIEW, "data"),
+        State(ids.ACKNOWLEDGED, "data"),
     )
-    def _findings(_status: Any, query: str) -> list[Any]:
-        return findings(catalog, query)  # only once a map is there, so that none waits for the doctor
+    def _findings(_status: Any, query: str, acknowledged: list[str] | None) -> list[Any]:
+        return findings(catalog, query, acknowledged or ())  # only once a map is there: none waits for it
 
 
 def _status(record: xr.Dataset) -> list[Any]:
@@ -198,6 +207,14 @@ def _shown(catalog: Catalog, selection: Selection, record: xr.Dataset) -> Shown:
         second = str(pair[0, 1]) if pair.ndim == 2 else ""
         edited = catalog.record(selection.model, Asked(text=selection.edited, second=second))
     return Shown(record, catalog.image(selection.model, selection.asked), text, edited)
+
+
+def _inside(catalog: Catalog, selection: Selection, *, dark: bool) -> list[Any]:
+    """Return what the head computes with, where that is asked for."""
+    if not selection.inside:
+        return []
+    record = catalog.record(selection.model, selection.asked, KEEP)
+    return inside_head(record, selection, dark=dark)
 
 
 def _outlined(selection: Selection, record: xr.Dataset, shown: str | None) -> Selection:

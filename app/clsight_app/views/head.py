@@ -7,6 +7,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from clsight import analysis
+from clsight.analysis.weights import cls_position
 from clsight.schema import Direction
 from clsight_app.views.wording import percent, token_name
 
@@ -67,6 +68,14 @@ def top_tokens(
     ]
 
 
+def most_attended(record: xr.Dataset, *, layer: int, head: int) -> int:
+    """Return the position of the token that CLS attends to most besides itself; its own if it is alone."""
+    one = record.isel(sample=[0], layer=[layer], head=[head])
+    top = analysis.top_tokens(one, 2).isel(sample=0, layer=0, head=0)["position"].values.tolist()
+    own = int(cls_position(record, asked_by="most_attended").values.ravel()[0])
+    return next((position for position in top if position not in (own, -1)), own)
+
+
 def answer_sentence(record: xr.Dataset) -> str:
     """Return what the model answers, with its probability, and the true class if it is known.
 
@@ -85,6 +94,20 @@ def answer_sentence(record: xr.Dataset) -> str:
         return f"{told}."
     label = int(record["label"].isel(sample=0))
     return f"{told}, {'which is right' if label == best else f'but it is {class_name(record, label)}'}."
+
+
+def class_numbers(record: xr.Dataset, count: int = 5) -> list[NamedNumber]:
+    """Return the classes with the largest probabilities, the largest first, with their logits.
+
+    Args:
+        record: The record of one example; it has logits.
+        count: How many at most.
+    """
+    chances, logits = probabilities(record), record["logits"].isel(sample=0).values
+    return [
+        NamedNumber(class_name(record, int(index)), percent(chances[index]), f"logit {logits[index]:.2f}")
+        for index in np.argsort(-chances, kind="stable")[:count]
+    ]
 
 
 def probabilities(record: xr.Dataset) -> NDArray[np.float64]:

@@ -4,6 +4,7 @@ from clsight.figures.color_limits import color_limit
 from clsight.figures.comparison import compare_strategies
 from clsight.figures.curves import layer_curve
 from clsight.figures.grid import cell_at, layer_head_grid
+from clsight.figures.inside import head_vectors, key_products, token_scores
 from clsight.figures.measures import measure_grid
 from clsight.figures.overlay import patch_overlay
 from clsight.figures.removal import faithfulness_curves
@@ -16,9 +17,12 @@ __all__ = [
     "color_limit",
     "compare_strategies",
     "faithfulness_curves",
+    "head_vectors",
+    "key_products",
     "layer_curve",
     "layer_head_grid",
     "measure_grid",
     "patch_overlay",
+    "token_scores",
     "token_strip",
 ]

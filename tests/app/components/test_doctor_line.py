@@ -13,6 +13,7 @@ FINE = Finding("ok", "Rows sum to 1.", check="rows_sum_to_one")
 def line_of(*found, labels=()):
     """Return the line as the JSON that goes to the browser, and its component."""
     line = doctor_line(Findings("m", found, {"mask_is_honored": "no mask"}, labels))
+    line = line.children[0] if isinstance(line.children, list) else line.children
     return json.dumps(line, default=lambda part: part.to_plotly_json(), ensure_ascii=False), line
 
 
@@ -41,3 +42,11 @@ def test_line_of_a_healthy_model_says_so():
 def test_line_names_how_it_was_looked():
     _, line = line_of(NOTE, labels=("reconstructed forward",))
     assert text_of(line) == "Doctor: reconstructed forward; 1 note. A sink."
+
+
+def test_an_error_asks_to_be_acknowledged_and_nothing_else_does():
+    struck = doctor_line(Findings("m", (ERROR, NOTE)))
+    assert struck.className == "doctor-has-errors"
+    assert struck.children[1].checked is False
+    assert doctor_line(Findings("m", (ERROR,)), acknowledged=True).children[1].checked is True
+    assert "doctor-has-errors" not in str(doctor_line(Findings("m", (NOTE, FINE))))

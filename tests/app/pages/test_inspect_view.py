@@ -126,3 +126,18 @@ def test_curves_are_of_the_selected_head(catalog):
 def test_grid_without_tied_axes_has_the_height_it_asks_for(catalog):
     size = inspect.grid(catalog, "?measure=hidden_norm", dark=False)["grid_size"]
     assert re.fullmatch(r"\d{3,4}px", size["height"])
+
+
+def test_inside_of_a_head_is_shown_on_demand(catalog):
+    assert inspect.view(catalog, "?layer=1&head=2", dark=False)["inside"] == []
+    inside = inspect.view(catalog, "?sample=2&layer=1&head=2&inside=1&token=5", dark=False)["inside"]
+    told = json.dumps(inside, default=lambda part: part.to_plotly_json(), ensure_ascii=False)
+    record = catalog.record("digits-learned", 2, ["keys_values"])
+    dot = float(record["query"].values[0, 1, 2] @ record["keys"].values[0, 1, 2, 5])
+    assert f"Query × key, sum {dot:.3g}." in told
+    assert "CLS × patch row 1, column 0" in told
+
+
+def test_token_that_is_not_there_is_told(catalog):
+    view = inspect.view(catalog, "?inside=1&token=17", dark=False)
+    assert "`token`: expected a number from 0 to 16, but got 17." in page_text(view)
