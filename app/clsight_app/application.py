@@ -5,7 +5,7 @@ from pathlib import Path
 
 from dash import Dash
 
-from clsight_app import navigation, routing
+from clsight_app import exports, navigation, routing
 from clsight_app.catalog import Catalog, Source
 from clsight_app.components.controls import controls
 from clsight_app.components.shell import HTML, shell
@@ -45,6 +45,7 @@ def create_app(models: Sequence[Path | Source], *, jobs: Jobs | None = None) -> 
     inspect.register(app, catalog)
     compare.register(app, catalog)
     trust.register(app, catalog, jobs or Jobs())
+    exports.register(app.server, catalog)
     forbid_other_hosts(app.server)
     bound_requests(app.server)
     return app

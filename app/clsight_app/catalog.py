@@ -19,6 +19,7 @@ from clsight.doctor import Findings
 from clsight.errors import AppError
 from clsight.loading import Examples, Subject
 from clsight_app.cache import ByteCache
+from clsight_app.code import loading_code
 from clsight_app.own_input import checked_size, picture_seen, typed_input
 from clsight_app.state import Asked
 from clsight_app.uploads import Uploads
@@ -34,15 +35,19 @@ class Source:
     Attributes:
         name: What to call it.
         load: Loads it; called again when it was forgotten meanwhile.
+        code: The lines of Python that make it as `subject`, for a notebook.
     """
 
     name: str
     load: Callable[[], Subject]
+    code: str = "subject = ...  # as you made it"
 
     @classmethod
     def of(cls, path: Path, loading: Mapping[str, Any] | None = None) -> "Source":
         """Return the model at a path, loaded with these options of `clsight.load`."""
-        return cls(path.resolve().name, lambda: clsight.load(path, **(loading or {})))
+        options = loading or {}
+        code = loading_code(path.resolve(), options)
+        return cls(path.resolve().name, lambda: clsight.load(path, **options), code)
 
 
 class Catalog:
@@ -94,6 +99,10 @@ class Catalog:
     def subject(self, model: str) -> Subject:
         """Return the model of this name, loaded."""
         return self._subjects.get(model, self._sources[model].load)
+
+    def code(self, model: str) -> str:
+        """Return the lines of Python that make the model of this name as `subject`."""
+        return self._sources[model].code
 
     def load_all(self) -> None:
         """Load every model once, so that one that cannot be loaded is told at the start."""

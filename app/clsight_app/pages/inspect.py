@@ -15,6 +15,7 @@ from clsight_app import ids, navigation
 from clsight_app.catalog import Catalog
 from clsight_app.components.controls import measure_control
 from clsight_app.components.doctor_line import doctor_line, waiting_line
+from clsight_app.components.export_bar import export_bar
 from clsight_app.components.graph import CONFIG, map_size, on_page
 from clsight_app.components.head_detail import Shown, head_detail
 from clsight_app.components.inside_head import KEEP, inside_head
@@ -22,6 +23,7 @@ from clsight_app.components.labels import labeled
 from clsight_app.components.measure_card import measure_card, weights_card
 from clsight_app.components.notice import error_notice
 from clsight_app.components.over_depth import over_depth
+from clsight_app.exports import code_of
 from clsight_app.measuring import measured
 from clsight_app.state import Asked, Selection, checked_model, from_query
 from clsight_app.views.comparison import notes
@@ -56,6 +58,7 @@ def layout() -> list[Any]:
                 html.Section(id=ids.DETAIL),
                 html.Section(id=ids.INSIDE_PANEL, className="wide"),
                 html.Section(id=ids.DEPTH, className="wide"),
+                html.Section(id=ids.EXPORTS, className="wide"),
             ],
             id=ids.PANELS,
             className="panels waiting",
@@ -72,7 +75,7 @@ def view(catalog: Catalog, query: str | None, *, dark: bool) -> dict[str, Any]:
         dark: Draw for the dark color scheme.
 
     Returns:
-        By region: `status`, `panels` (a class name), `detail`, `inside`.
+        By region: `status`, `panels` (a class name), `detail`, `inside`, `exports`.
     """
     try:
         selection, record = navigation.located(catalog, query)
@@ -82,9 +85,16 @@ def view(catalog: Catalog, query: str | None, *, dark: bool) -> dict[str, Any]:
             "panels": "panels",
             "detail": head_detail(shown, selection, dark=dark),
             "inside": _inside(catalog, selection, dark=dark),
+            "exports": export_bar(selection, code_of(catalog, selection, record)),
         }
     except ClsightError as error:
-        return {"status": error_notice(error), "panels": "panels waiting", "detail": [], "inside": []}
+        return {
+            "status": error_notice(error),
+            "panels": "panels waiting",
+            "detail": [],
+            "inside": [],
+            "exports": [],
+        }
 
 
 def grid(catalog: Catalog, query: str | None, *, dark: bool, shown: str | None = None) -> dict[str, Any]:
@@ -148,6 +158,7 @@ def register(app: Dash, catalog: Catalog) -> None:
             "panels": Output(ids.PANELS, "className"),
             "detail": Output(ids.DETAIL, "children"),
             "inside": Output(ids.INSIDE_PANEL, "children"),
+            "exports": Output(ids.EXPORTS, "children"),
         },
         **navigation.FOLLOWS,
     )
