@@ -180,7 +180,7 @@ def _cell(cell: xr.Dataset, *, is_best: bool) -> Cell:
 
 def number(value: float) -> str:
     """Return a score with two digits after the point and a true minus sign."""
-    return f"{value:.2f}".replace("-", "−")
+    return f"{round(value, 2) + 0.0:.2f}".replace("-", "−")  # + 0.0: there is no −0.00
 
 
 def _counted(samples: int) -> str:

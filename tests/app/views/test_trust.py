@@ -70,7 +70,7 @@ def test_of_two_measures_with_the_same_best_score_none_is_best():
 
 
 def test_negative_numbers_have_a_true_minus_sign():
-    assert trust.number(-0.256) == "−0.26"
+    assert [trust.number(value) for value in (-0.256, -0.004, 0.996)] == ["−0.26", "0.00", "1.00"]
 
 
 @pytest.mark.parametrize(
