@@ -31,6 +31,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SIZES = {"12x12-197": "patch", "12x12-512": "token"}
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
 PORT = 8077
+WINDOW = {"width": 1280, "height": 2000}  # holds the grid whole: what is out of sight cannot be clicked
 CLSIGHT = "from clsight.cli import main; main()"
 GRID = "#layer-head-grid .js-plotly-plot"
 WATCH = """() => {
@@ -108,7 +109,7 @@ def _first_byte(server: subprocess.Popen[bytes], began: float) -> float:
 
 def opened(browser: Browser, address: str) -> tuple[Page, list[tuple[str, int]]]:
     """Return a page with its grid and its curves drawn, and a list that grows with what is sent to it."""
-    page = browser.new_page(viewport={"width": 1280, "height": 1600})
+    page = browser.new_page(viewport=WINDOW)
     sent: list[tuple[str, int]] = []
 
     def note(response: Response) -> None:
@@ -199,7 +200,7 @@ def main() -> None:
         browser = playwright.chromium.launch(executable_path=find_browser(), args=FLAGS)
         models = save_models(Path(folder)) + ([options.text_model] if options.text_model else [])
         with served(models) as (address, began, first_byte):
-            page = browser.new_page(viewport={"width": 1280, "height": 1600})
+            page = browser.new_page(viewport=WINDOW)
             page.goto(address)
             page.locator(f"{GRID} .main-svg").first.wait_for(timeout=120_000)
             print(

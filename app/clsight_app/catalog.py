@@ -5,7 +5,7 @@ redrawn at each forward is drawn from a seed of its own for each example, so tha
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -26,6 +26,7 @@ from clsight_app.uploads import Uploads
 
 GIB = 1 << 30
 FINDINGS_BYTES = 1 << 24
+REMEMBERED_BYTES = 1 << 26
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,7 @@ class Catalog:
             record_bytes, lambda record: record.nbytes
         )
         self._findings = ByteCache[str, Findings](FINDINGS_BYTES, lambda findings: len(findings.to_json()))
+        self._remembered = ByteCache[Hashable, Any](REMEMBERED_BYTES, _size)
         self.uploads = Uploads()
         self._capturing = {name: Lock() for name in self._sources}
 
@@ -142,7 +144,15 @@ class Catalog:
         """Return the picture behind an input, None where inputs are not pictures cut into patches."""
         if "row" not in self.record(model, asked).coords:
             return None
-        return picture_seen(self.subject(model), self.input(model, _asked(asked)))
+        wanted = _asked(asked)
+        seen: np.ndarray[Any, Any] = self.remembered(
+            ("image", model, wanted), lambda: picture_seen(self.subject(model), self.input(model, wanted))
+        )
+        return seen
+
+    def remembered(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """Return what was made for a key: a picture or sentences that follow from a model and an input."""
+        return self._remembered.get(key, make)
 
     def text(self, model: str, asked: Asked) -> str:
         """Return the text of an input, the first of a pair; empty where the model takes no text."""
@@ -197,6 +207,10 @@ def subject_size(subject: Subject) -> int:
     tensors = [*subject.module.parameters(), *subject.module.buffers()]
     examples = subject.examples.inputs.nbytes if subject.examples is not None else 0
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors) + int(examples)
+
+
+def _size(remembered: Any) -> int:
+    return remembered.nbytes if isinstance(remembered, np.ndarray) else len(repr(remembered))
 
 
 def _same(one: Examples, other: Examples | None) -> bool:

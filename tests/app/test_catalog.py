@@ -9,7 +9,7 @@ import pytest
 
 import clsight
 from clsight.errors import AppError, CheckpointError
-from clsight_app.catalog import Catalog, subject_size
+from clsight_app.catalog import REMEMBERED_BYTES, Catalog, subject_size
 
 
 def test_names_are_the_last_parts_and_distinct():
@@ -87,3 +87,15 @@ def test_peers_leave_out_a_model_with_other_examples(sample_paths, tmp_path):
 def test_image_is_the_example_itself(catalog):
     image = catalog.image("digits-learned", 3)
     np.testing.assert_array_equal(image, catalog.examples("digits-learned").inputs[3])
+
+
+def test_remembered_is_made_once_for_a_key(catalog):
+    assert catalog.remembered("sentence", lambda: ["one"]) == ["one"]
+    assert catalog.remembered("sentence", lambda: ["two"]) == ["one"]
+
+
+def test_remembered_is_bounded_in_bytes(catalog):
+    wide = np.zeros(REMEMBERED_BYTES // 8 - 8)
+    catalog.remembered("wide", lambda: wide)
+    catalog.remembered("wider", lambda: wide + 1)
+    assert catalog.remembered("wide", lambda: "made again") == "made again"

@@ -41,11 +41,18 @@ def choose_model(page: Page, name: str) -> None:
 
 
 def outline(page: Page) -> dict[str, float]:
-    """Return the rectangle around the selected tile, in the grid's own coordinates."""
+    """Return the rectangle around the selected tile as it is drawn, in the grid's own coordinates."""
     drawn: dict[str, float] = page.evaluate(
-        f"() => document.querySelector('#{ids.GRID} .js-plotly-plot').layout.shapes[0]"
+        f"""() => {{
+            const plot = document.querySelector('#{ids.GRID} .js-plotly-plot');
+            const {{x, y, width, height}} = plot.querySelector('.shapelayer path').getBBox();
+            const {{xaxis, yaxis}} = plot._fullLayout;
+            const across = (pixels) => xaxis.p2l(pixels - xaxis._offset);
+            const down = (pixels) => yaxis.p2l(pixels - yaxis._offset);
+            return {{x0: across(x), x1: across(x + width), y0: down(y), y1: down(y + height)}};
+        }}"""
     )
-    return {side: drawn[side] for side in ("x0", "x1", "y0", "y1")}
+    return drawn
 
 
 def click_tile(page: Page, layer: int, head: int) -> None:
@@ -152,13 +159,17 @@ def test_inside_of_a_head_follows_the_chosen_token(watched):
 
 
 def test_click_on_a_tile_selects_its_head(watched):
-    page = opened(watched.page)
+    page = opened(watched.page, VIEW)
+    click_tile(page, layer=0, head=2)
+    expect(page.locator(HEADING)).to_have_text("Layer 0, head 2")
     click_tile(page, layer=2, head=1)
     expect(page.locator(HEADING)).to_have_text("Layer 2, head 1")
     assert {name: selection(page)[name] for name in ("layer", "head")} == {"layer": "2", "head": "1"}
-    around = outline(page)
-    assert around["x0"] < 1 < around["x1"]
-    assert around["y0"] < 2 < around["y1"]
+    around = {"x0": 0.52, "x1": 1.48, "y0": 1.52, "y1": 2.48}
+    assert outline(page) == pytest.approx(around, abs=0.01)
+    page.set_viewport_size({"width": 900, "height": 900})  # drawn anew, at another size
+    page.wait_for_timeout(500)
+    assert outline(page) == pytest.approx(around, abs=0.01)
 
 
 def test_same_tile_can_be_clicked_again_after_the_keys_left_it(watched):

@@ -45,8 +45,17 @@
     const x = (plot.layout.meta || {}).column === "" ? 0 : now.head, y = now.layer;
     const wanted = { x0: x - REACH, x1: x + REACH, y0: y - REACH, y1: y + REACH };
     if (Object.keys(wanted).every((side) => Math.abs(shape[side] - wanted[side]) < 1e-6)) return;
-    const moved = Object.entries(wanted).map(([side, value]) => ["shapes[0]." + side, value]);
-    window.Plotly.relayout(plot, Object.fromEntries(moved));
+    move(plot, wanted);
+  }
+
+  // Not by Plotly.relayout: it draws all tiles again, and Dash answers its event by drawing them once more.
+  function move(plot, wanted) {
+    const { shapes, xaxis, yaxis } = plot._fullLayout;
+    for (const shape of [plot.layout.shapes[0], shapes[0]]) Object.assign(shape, wanted);
+    const [left, right] = [wanted.x0, wanted.x1].map((x) => xaxis._offset + xaxis.l2p(x));
+    const [top, bottom] = [wanted.y0, wanted.y1].map((y) => yaxis._offset + yaxis.l2p(y));
+    const path = plot.querySelector('.shapelayer path[data-index="0"]');
+    if (path) path.setAttribute("d", `M${left},${top}H${right}V${bottom}H${left}Z`);
   }
 
   // What the page of the grid shows without asking the server: the outline, and the name of the measure.
@@ -81,7 +90,8 @@
       typed = false;
       showGrid();
       const own = "own-input takes-" + catalog.takes[now.model];
-      const shown = [chosen || now.model, clamped(now.sample, samples), samples - 1, catalog.labels[now.model]];
+      const model = chosen || now.model;
+      const shown = [model === property("model", "value") ? KEEP() : model, clamped(now.sample, samples), samples - 1, catalog.labels[now.model]];
       return [...shown, now.direction, null, now.text, now.second, own];
     },
     links: (pathname, search, ...links) => links.flatMap(function (link) {

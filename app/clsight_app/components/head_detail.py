@@ -23,6 +23,7 @@ from clsight_app.state import Selection
 from clsight_app.views.head import class_numbers, head_numbers, top_tokens
 
 _IDS: Final = {"attends_to": ids.ATTENDS_TO, "attended_by": ids.ATTENDED_BY}
+_NEEDED: Final = (*DIRECTIONS, "token_mask", "logits")
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ def head_detail(shown: Shown, selection: Selection, *, dark: bool) -> list[Any]:
         dark: Draw for the dark color scheme.
     """
     layer, head = selection.layer, selection.head
+    shown = _of_head(shown, selection)
     there = [direction for direction in DIRECTIONS if direction in shown.record]
     merged = merge_words(shown.record) if shown.text else shown.record
     has_pieces = merged.sizes["token"] < shown.record.sizes["token"]
@@ -74,6 +76,18 @@ def head_detail(shown: Shown, selection: Selection, *, dark: bool) -> list[Any]:
         *([number_table("Answer", class_numbers(shown.record))] if "logits" in shown.record else []),
         inside_switch(bool(selection.inside)),
     ]
+
+
+def _of_head(shown: Shown, selection: Selection) -> Shown:
+    """Return what is shown, cut down to the selected head: the whole record makes each step slower."""
+    records = [shown.record] if shown.edited is None else [shown.record, shown.edited]
+    cut = [
+        record[[name for name in _NEEDED if name in record]].sel(
+            layer=[selection.layer], head=[selection.head]
+        )
+        for record in records
+    ]
+    return Shown(cut[0], shown.image, shown.text, cut[1] if len(cut) > 1 else None)
 
 
 def _head_maps(

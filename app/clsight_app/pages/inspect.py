@@ -81,7 +81,9 @@ def view(catalog: Catalog, query: str | None, *, dark: bool) -> dict[str, Any]:
         selection, record = navigation.located(catalog, query)
         shown = _shown(catalog, selection, record)
         return {
-            "status": _status(record),
+            "status": catalog.remembered(
+                ("status", selection.model, selection.asked), lambda: _status(record)
+            ),
             "panels": "panels",
             "detail": head_detail(shown, selection, dark=dark),
             "inside": _inside(catalog, selection, dark=dark),

@@ -29,7 +29,7 @@ def head_numbers(record: xr.Dataset, *, layer: int, head: int) -> list[NamedNumb
         layer: Index of the layer.
         head: Index of the head.
     """
-    one = record.isel(sample=[0], layer=[layer], head=[head])
+    one = record.isel(sample=[0]).sel(layer=[layer], head=[head])
     tokens = int(one["token_mask"].sum())
     lifts = analysis.lift(one).isel(sample=0, layer=0, head=0)
     most = int(lifts.fillna(-1).argmax("token"))
@@ -59,7 +59,7 @@ def top_tokens(
         direction: The row (`attends_to`) or the column (`attended_by`).
         count: How many at most.
     """
-    one = record.isel(sample=[0], layer=[layer], head=[head])
+    one = record.isel(sample=[0]).sel(layer=[layer], head=[head])
     top = analysis.top_tokens(one, count, direction=direction).isel(sample=0, layer=0, head=0)
     return [
         NamedNumber(token_name(_example(record), int(position)), percent(float(weight)))
@@ -70,7 +70,7 @@ def top_tokens(
 
 def most_attended(record: xr.Dataset, *, layer: int, head: int) -> int:
     """Return the position of the token that CLS attends to most besides itself; its own if it is alone."""
-    one = record.isel(sample=[0], layer=[layer], head=[head])
+    one = record.isel(sample=[0]).sel(layer=[layer], head=[head])
     top = analysis.top_tokens(one, 2).isel(sample=0, layer=0, head=0)["position"].values.tolist()
     own = int(cls_position(record, asked_by="most_attended").values.ravel()[0])
     return next((position for position in top if position not in (own, -1)), own)
