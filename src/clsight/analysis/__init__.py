@@ -20,6 +20,7 @@ from clsight.analysis.mixing import received, rollout
 from clsight.analysis.norms import contribution, norm_weighted
 from clsight.analysis.over_heads import head_max
 from clsight.analysis.profiles import position_profile
+from clsight.analysis.query_key_map import joint_map
 from clsight.analysis.ranking import top_tokens
 from clsight.analysis.registry import MEASURES, Measure
 from clsight.analysis.roles import attends_to_vs_attended_by
@@ -46,6 +47,7 @@ __all__ = [
     "head_clusters",
     "head_max",
     "hidden_norm",
+    "joint_map",
     "largest_activation",
     "lift",
     "mass_on",

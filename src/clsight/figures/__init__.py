@@ -3,6 +3,7 @@
 from clsight.figures.color_limits import color_limit
 from clsight.figures.comparison import compare_strategies
 from clsight.figures.curves import layer_curve
+from clsight.figures.data_set import head_scatter, place_profile, query_key_scatter, sample_spread
 from clsight.figures.grid import cell_at, layer_head_grid
 from clsight.figures.inside import head_vectors, key_products, token_scores
 from clsight.figures.measures import measure_grid
@@ -17,12 +18,16 @@ __all__ = [
     "color_limit",
     "compare_strategies",
     "faithfulness_curves",
+    "head_scatter",
     "head_vectors",
     "key_products",
     "layer_curve",
     "layer_head_grid",
     "measure_grid",
     "patch_overlay",
+    "place_profile",
+    "query_key_scatter",
+    "sample_spread",
     "token_scores",
     "token_strip",
 ]
