@@ -44,6 +44,8 @@ Between heads, depths and records. They take or give more than one array and sta
   Jensen–Shannon distances, mean over samples.
 - `head_agreement(record)`: each pair of heads of all layers, by sample: 1 − Jensen–Shannon divergence to
   base 2.
+- `joint_map(record)`, dims point: CLS queries and token keys of one head on one plane, by principal
+  components, moved and scaled together so that no weight changes (Yeh et al. 2023, arXiv 2305.03210).
 - `head_clusters(record, count)`: groups of heads, by hierarchical clustering of the mean of that.
 - `similarity(record, to=other)`, dims sample, depth, other depth: cosine of CLS in two models whose channels
   mean the same.

@@ -210,7 +210,7 @@ def subject_size(subject: Subject) -> int:
 
 
 def _size(remembered: Any) -> int:
-    return remembered.nbytes if isinstance(remembered, np.ndarray) else len(repr(remembered))
+    return int(remembered.nbytes if hasattr(remembered, "nbytes") else len(repr(remembered)))
 
 
 def _same(one: Examples, other: Examples | None) -> bool:

@@ -7,9 +7,14 @@ from dash import ClientsideFunction, Dash, Input, Output, State
 from clsight_app import ids
 from clsight_app.components.notice import notice
 from clsight_app.components.shell import LINKS, PAGES
-from clsight_app.pages import compare, inspect, trust
+from clsight_app.pages import compare, data_set, inspect, trust
 
-_LAYOUTS: Final = {"/": inspect.layout, "/compare": compare.layout, "/trust": trust.layout}
+_LAYOUTS: Final = {
+    "/": inspect.layout,
+    "/compare": compare.layout,
+    "/data-set": data_set.layout,
+    "/trust": trust.layout,
+}
 _MODEL_LABELS: Final = {"/": "Model", "/compare": "Difference to"}
 
 

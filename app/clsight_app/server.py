@@ -20,7 +20,12 @@ _THREADS = 8
 
 
 def serve(
-    models: Sequence[Path | Source], *, host: str = "127.0.0.1", port: int = 8050, open_browser: bool = False
+    models: Sequence[Path | Source],
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8050,
+    open_browser: bool = False,
+    roots: Sequence[Path] = (),
 ) -> None:
     """Serve the dashboard over these models until it is interrupted; prints its address.
 
@@ -29,13 +34,14 @@ def serve(
         host: Address to listen on; the default answers this machine only.
         port: Port to listen on; 0 takes any free one.
         open_browser: Also open the address in the default browser.
+        roots: Folders whose record files can be opened.
 
     Raises:
         AppError: The address cannot be listened on, or there is no model.
         CheckpointError: A model cannot be loaded.
     """
     with closing(Jobs()) as jobs, listen(host, port) as listener:
-        server = server_of(models, listener, jobs=jobs)
+        server = server_of(models, listener, jobs=jobs, roots=roots)
         address = address_of(listener)
         click.echo(f"clsight is at {address} (stop it with Ctrl+C)")
         if open_browser:
@@ -43,16 +49,25 @@ def serve(
         server.run()
 
 
-def server_of(models: Sequence[Path | Source], listener: socket.socket, *, jobs: Jobs | None = None) -> Any:
+def server_of(
+    models: Sequence[Path | Source],
+    listener: socket.socket,
+    *,
+    jobs: Jobs | None = None,
+    roots: Sequence[Path] = (),
+) -> Any:
     """Return a server of the dashboard on a bound socket; its `run()` serves until it is interrupted.
 
     Args:
         models: Model folders or files that `clsight.load` takes, or sources with options; at least one.
         listener: What `listen` returned.
         jobs: Does long work; see `create_app`.
+        roots: Folders whose record files can be opened.
     """
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # a page asks several things at once
-    return waitress.create_server(create_app(models, jobs=jobs).server, sockets=[listener], threads=_THREADS)
+    return waitress.create_server(
+        create_app(models, jobs=jobs, roots=roots).server, sockets=[listener], threads=_THREADS
+    )
 
 
 def listen(host: str, port: int) -> socket.socket:

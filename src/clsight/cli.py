@@ -86,8 +86,16 @@ main.add_command(study_group)
     help="Port to listen on.",
 )
 @click.option("--no-browser", is_flag=True, help="Print the address, but open no browser.")
+@click.option(
+    "--root",
+    "roots",
+    metavar="FOLDER",
+    multiple=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder whose record files the page Data set may open. Once for each.",
+)
 @loading_options
-def app(models: tuple[str, ...], host: str, port: int, no_browser: bool, loading: dict[str, Any]) -> None:
+def app(models: tuple[str, ...], no_browser: bool, loading: dict[str, Any], **serving: Any) -> None:
     """Look at models in the browser.
 
     Serves the dashboard on this machine until Ctrl+C, over each MODEL, or over the sample models when
@@ -102,7 +110,7 @@ def app(models: tuple[str, ...], host: str, port: int, no_browser: bool, loading
     if not models and loading:
         name = getattr(loading.get("factory"), "__name__", "model")
         sources = [Source(name, lambda: load_subject(None, loading))]
-    serve(sources or _sample_models(), host=host, port=port, open_browser=not no_browser and _has_display())
+    serve(sources or _sample_models(), open_browser=not no_browser and _has_display(), **serving)
 
 
 @main.command()

@@ -50,7 +50,7 @@ def test_assets_are_served_from_here(client):
             assert b"http://" not in answer.data.replace(b"http://www.w3.org/2000/svg", b"")
 
 
-SCRIPTS = ("keyboard.js", "navigation.js", "color_scheme.js")
+SCRIPTS = ("addresses.js", "keyboard.js", "navigation.js", "color_scheme.js")
 
 
 def scripts(client):
@@ -76,6 +76,10 @@ def test_every_function_that_a_callback_names_is_in_the_scripts(client):
     assert {"controls", "links", "view", "sample", "tile", "colorScheme"} <= set(named)
     missing = [name for name in named if not re.search(rf"\b{name}: ", scripts(client))]
     assert missing == []
+
+
+def test_no_script_forgets_the_functions_of_another(client):
+    assert not re.findall(r"dash_clientside\.clsight = (?!Object\.assign)", scripts(client))
 
 
 def test_ids_hold_no_character_that_dash_gives_a_meaning():

@@ -6,7 +6,8 @@
   const present = () => root.getAttribute("data-mantine-color-scheme") || "light";
 
   window.dash_clientside = window.dash_clientside || {};
-  window.dash_clientside.clsight = { colorScheme: present };
+  const told = { colorScheme: present };
+  window.dash_clientside.clsight = Object.assign(window.dash_clientside.clsight || {}, told);
 
   new MutationObserver(function () {
     if (document.getElementById("page")) window.dash_clientside.set_props("scheme", { data: present() });

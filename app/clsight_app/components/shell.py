@@ -9,8 +9,13 @@ from clsight.figures.theme import FONT
 from clsight_app import ids
 from clsight_app.components.labels import labeled
 
-PAGES: Final = {"/": "Inspect", "/compare": "Compare", "/trust": "Trust"}
-LINKS: Final = {"/": ids.INSPECT_LINK, "/compare": ids.COMPARE_LINK, "/trust": ids.TRUST_LINK}
+PAGES: Final = {"/": "Inspect", "/compare": "Compare", "/data-set": "Data set", "/trust": "Trust"}
+LINKS: Final = {
+    "/": ids.INSPECT_LINK,
+    "/compare": ids.COMPARE_LINK,
+    "/data-set": ids.DATASET_LINK,
+    "/trust": ids.TRUST_LINK,
+}
 
 HTML: Final = """<!DOCTYPE html>
 <html lang="en">

@@ -10,7 +10,6 @@ from clsight.errors import ClsightError
 from clsight.faithfulness import ATTRIBUTIONS
 from clsight_app import ids, navigation
 from clsight_app.catalog import Catalog
-from clsight_app.components.job_line import job_line
 from clsight_app.components.notice import error_notice
 from clsight_app.components.python_code import python_code
 from clsight_app.components.trust_table import metric_cards, trust_curves, trust_table
@@ -28,13 +27,13 @@ from clsight_app.trusting import (
     trust_work,
 )
 from clsight_app.views.trust import csv_of, headline, like_random, told_removal
+from clsight_app.watching import watched
 
 POLL_MILLISECONDS: Final = 400
 _HINT: Final = (
     "Which measure names the tokens that this model's answer rests on? Tokens are taken out in the order "
     "each measure ranks them, and the answer tells. A random ranking is always compared too."
 )
-_FORGOTTEN: Final = "This result is not kept on the server any more. Compute it again: it comes out the same."
 
 
 def layout() -> list[Any]:
@@ -87,15 +86,6 @@ def view(catalog: Catalog, jobs: Jobs, query: str | None, *, dark: bool) -> dict
         "result": _result(catalog, request, state, dark=dark),
         **watched(state, job),
     }
-
-
-def watched(state: JobState | None, job: str) -> dict[str, Any]:
-    """Return what changes while a job runs: `status`, `idle`, `no_cancel`."""
-    if state is None:
-        forgotten = [html.P(_FORGOTTEN, role="status")] if job else []
-        return {"status": forgotten, "idle": True, "no_cancel": True}
-    told: Any = [] if state.status == "done" else job_line(state)
-    return {"status": told, "idle": state.is_over, "no_cancel": state.is_over or state.is_stopping}
 
 
 def start(catalog: Catalog, jobs: Jobs, query: str | None, measures: list[str], samples: Any) -> str:

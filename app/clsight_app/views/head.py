@@ -119,8 +119,9 @@ def probabilities(record: xr.Dataset) -> NDArray[np.float64]:
 
 
 def class_name(record: xr.Dataset, index: int) -> str:
-    """Return the name of a class, its number where the record has no names."""
-    return str(record["class_name"].values[index]) if "class_name" in record.coords else str(index)
+    """Return the name of a class, its number where the record has no name for it."""
+    names = record["class_name"].values if "class_name" in record.coords else ()
+    return str(names[index]) if index < len(names) else str(index)
 
 
 def _example(record: xr.Dataset) -> xr.Dataset:

@@ -12,6 +12,7 @@ from clsight.figures.labels import literal
 from clsight.figures.theme import SEQUENTIAL, palette, styled
 
 _FEW_HEADS = 64  # more error bars than this hide the points
+_FEW_PLACES = 16
 
 
 def head_scatter(
@@ -119,7 +120,8 @@ def place_profile(profile: xr.Dataset, *, title: str = "", dark: bool = False) -
     line = {"color": color, "width": 2.5}
     hover = f"{literal(title)} %{{x}}: %{{y:.3f}}<extra></extra>"
     fig.add_scatter(x=places, y=mean.values, mode="lines+markers", line=line, hovertemplate=hover)
-    fig.update_xaxes(title_text=literal(title))
+    ticks = {"tickvals": places.tolist()} if len(places) <= _FEW_PLACES else {}
+    fig.update_xaxes(title_text=literal(title), **ticks)
     fig.update_yaxes(title_text="weight of CLS", showgrid=True, rangemode="tozero")
     styled(fig, title="Weight by place", height=300, dark=dark)
     return fig.update_layout(showlegend=False)
