@@ -16,11 +16,13 @@ MODELS ?=
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 APP_INSTALLED := $(VENV)/.app-installed
 DEV_INSTALLED := $(VENV)/.dev-installed
+# aeon wants older versions of numpy and pandas than everything else here.
+SPEAKERS := .venv-speakers
 FAST := not slow and not browser and not long
 
 export TORCH_INDEX
 
-.PHONY: help app test test-long check format samples bench constraints browser
+.PHONY: help app test test-long test-speakers check format samples bench constraints browser
 .NOTPARALLEL:
 
 help: ## list these commands
@@ -34,6 +36,9 @@ test: $(DEV_INSTALLED) browser ## install and run every test but the long ones
 
 test-long: $(DEV_INSTALLED) ## run the tests that take too long for `make test`
 	$(BIN)/python -m pytest -m long
+
+test-speakers: $(SPEAKERS)/.installed ## run the tests that need aeon, in an environment of their own
+	OMP_NUM_THREADS=1 $(SPEAKERS)/bin/python -m pytest -q tests/needs_aeon
 
 check: $(DEV_INSTALLED) ## format, lint, types, import direction, fast tests: under two minutes
 	$(BIN)/ruff format --check .
@@ -73,3 +78,11 @@ $(DEV_INSTALLED): pyproject.toml constraints.txt | $(BIN)/pip
 	@$(if $(TORCH_INDEX),$(PIP_INSTALL) --no-deps --index-url $(TORCH_INDEX) torch)
 	@$(PIP_INSTALL) -e '.[dev]'
 	@touch $(APP_INSTALLED) $@
+
+$(SPEAKERS)/.installed: pyproject.toml constraints.txt constraints-speakers.txt
+	@test -x $(SPEAKERS)/bin/pip || sh tools/create_venv.sh $(SPEAKERS) $(PYTHON)
+	@echo "Installing clsight and aeon into $(SPEAKERS); this takes a minute or two the first time."
+	@awk -F '==' 'NR == FNR { own[$$1] } FNR == NR || !($$1 in own)' constraints-speakers.txt constraints.txt > $(SPEAKERS)/constraints.txt
+	@$(if $(TORCH_INDEX),$(SPEAKERS)/bin/python -m pip install --quiet --disable-pip-version-check -c $(SPEAKERS)/constraints.txt --no-deps --index-url $(TORCH_INDEX) torch)
+	@$(SPEAKERS)/bin/python -m pip install --quiet --disable-pip-version-check -c $(SPEAKERS)/constraints.txt -e '.[speakers]' hypothesis pytest pytest-timeout
+	@touch $@

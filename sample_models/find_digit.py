@@ -11,25 +11,20 @@ epochs it read 14 % of them, against 96 %.
 import argparse
 import json
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from string import Template
 from typing import Any
 
-import numpy as np
 import sklearn
 import torch
-from sklearn.datasets import load_sample_image
-from torch import Tensor
 from torch.nn.functional import cross_entropy
 from train import HERE, Recipe, answers_on, cosine, split_digits
 
 from clsight.models import ClassificationTransformer, ModelConfig
 from clsight.saving import replacing_folder, write_model
+from clsight.study.tasks.scenes import PATCH, SIZE, Scenes, photograph, scenes
 
-SIZE, DIGIT, PATCH = 24, 8, 4
-BACKGROUND = 0.6
-"""Brightness of a photograph's lightest pixel, so that ink at 1 stands out everywhere."""
 TEST_IMAGES = 360
 RECIPE = Recipe(epochs=60, learning_rate=1e-3)
 
@@ -56,51 +51,6 @@ made gray and darker: china.jpg (flickr.com/photos/danielbuechele) in training, 
 
 Trained by `python sample_models/find_digit.py`.
 """)
-
-
-@dataclass(frozen=True)
-class Scenes:
-    """Digits on photographs.
-
-    Attributes:
-        images: `[sample, 24, 24]`, brightness in 0..1.
-        labels: `[sample]`, the digit.
-        evidence: `[sample, patch]`, True where a patch holds ink.
-    """
-
-    images: Tensor
-    labels: Tensor
-    evidence: Tensor
-
-
-def photograph(name: str) -> Tensor:
-    """Return one of scikit-learn's photographs as brightness `[427, 640]`, in 0..`BACKGROUND`."""
-    red, green, blue = np.moveaxis(load_sample_image(name).astype(np.float32) / 255, -1, 0)
-    return torch.from_numpy(BACKGROUND * (0.299 * red + 0.587 * green + 0.114 * blue))
-
-
-def scenes(digits: Tensor, labels: Tensor, background: Tensor, generator: torch.Generator) -> Scenes:
-    """Put each digit at a place of its own, on the grid of patches, on a crop of its own.
-
-    Args:
-        digits: `[sample, 8, 8]`, ink in 0..1.
-        labels: `[sample]`.
-        background: `[row, column]`, what crops are taken from.
-        generator: Draws places and crops.
-    """
-    count, places = len(digits), (SIZE - DIGIT) // PATCH + 1
-    tops, lefts = PATCH * torch.randint(0, places, (2, count), generator=generator)
-    rows, columns = (
-        torch.randint(0, edge - SIZE + 1, (count,), generator=generator) for edge in background.shape
-    )
-    ink = torch.zeros(count, SIZE, SIZE)
-    crops = torch.empty_like(ink)
-    for sample in range(count):
-        top, left, row, column = (int(drawn[sample]) for drawn in (tops, lefts, rows, columns))
-        ink[sample, top : top + DIGIT, left : left + DIGIT] = digits[sample]
-        crops[sample] = background[row : row + SIZE, column : column + SIZE]
-    patches = ink.unfold(1, PATCH, PATCH).unfold(2, PATCH, PATCH)  # [sample, row, column, 4, 4]
-    return Scenes(crops * (1 - ink) + ink, labels, (patches > 0).any(-1).any(-1).flatten(1))
 
 
 def held_out_scenes(count: int = TEST_IMAGES, seed: int = 1) -> Scenes:

@@ -7,12 +7,31 @@ import torch
 from clsight import StudyError
 from clsight.models import ClassificationTransformer, ModelConfig
 from clsight.study.tasks import TASKS, Part, task_named
+from clsight.study.tasks.speakers import padded
 
-SMALL = {"retrieval": {"train": 60, "test": 50}, "count": {"train": 60, "test": 50}, "digits": {}}
+WITHOUT_A_FILE = {
+    "retrieval": {"train": 60, "test": 50},
+    "count": {"train": 60, "test": 50},
+    "digits": {},
+    "find-digit": {"train": 1, "test": 1},
+}
+NAMES = [*WITHOUT_A_FILE, "sentences"]
 
 
-def parts(name, seed=0):
-    data = task_named(name, SMALL[name]).data(seed)
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """Return options for each task, so that it is quick."""
+    path = tmp_path_factory.mktemp("text") / "polarity.txt"
+    lines = [
+        f"{'good' if number % 2 else 'bad'}\tfilm {'abcdefg'[number % 7]}, {'opqrstuvw'[number // 7]}"
+        for number in range(60)
+    ]
+    path.write_text("\n".join(lines), encoding="utf-8")
+    return {**WITHOUT_A_FILE, "sentences": {"path": str(path)}}
+
+
+def parts(name, options, seed=0):
+    data = task_named(name, options[name]).data(seed)
     return data.train, data.validation, data.test
 
 
@@ -21,27 +40,30 @@ def rows(part):
 
 
 def test_every_task_is_tested():
-    assert set(SMALL) == set(TASKS)
+    """Speakers needs aeon, which wants an environment of its own: tests/needs_aeon."""
+    assert {*NAMES, "speakers"} == set(TASKS)
 
 
-@pytest.mark.parametrize("name", SMALL)
-def test_one_seed_gives_the_same_samples_and_another_seed_others(name):
-    for one, again, other in zip(parts(name), parts(name), parts(name, seed=1), strict=True):
+@pytest.mark.parametrize("name", NAMES)
+def test_one_seed_gives_the_same_samples_and_another_seed_others(name, small):
+    for one, again, other in zip(
+        parts(name, small), parts(name, small), parts(name, small, seed=1), strict=True
+    ):
         assert torch.equal(one.inputs, again.inputs)
         assert torch.equal(one.labels, again.labels)
         assert not torch.equal(one.inputs[:5], other.inputs[:5])
 
 
-@pytest.mark.parametrize("name", ["retrieval", "digits"])
-def test_parts_share_no_sample(name):
-    train, validation, test = map(rows, parts(name))
+@pytest.mark.parametrize("name", ["retrieval", "digits", "find-digit"])
+def test_parts_share_no_sample(name, small):
+    train, validation, test = map(rows, parts(name, small))
     assert not train & validation
     assert not (train | validation) & test
 
 
-@pytest.mark.parametrize("name", SMALL)
-def test_a_model_of_its_settings_reads_it(name):
-    task = task_named(name, SMALL[name])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_model_of_its_settings_reads_it(name, small):
+    task = task_named(name, small[name])
     part = task.data(0).train.of(slice(0, 4))
     model = ClassificationTransformer(ModelConfig(**task.model, width=8, heads=2, layers=1))
     assert model(part.inputs, part.token_mask).shape == (4, task.model["classes"])
@@ -73,11 +95,12 @@ def test_counting_counts_content_zero():
 
 
 def test_five_seeds_of_digits_test_every_image_once():
-    tested = [rows(parts("digits", seed)[2]) for seed in range(5, 10)]
-    everything = rows(Part(torch.cat([part.inputs for part in parts("digits")]), torch.zeros(0)))
+    tested = [rows(parts("digits", WITHOUT_A_FILE, seed)[2]) for seed in range(5, 10)]
+    whole = parts("digits", WITHOUT_A_FILE)
+    everything = rows(Part(torch.cat([part.inputs for part in whole]), torch.zeros(0)))
     assert sum(map(len, tested)) == len(everything)
     assert set.union(*tested) == everything
-    sizes = [len(part) for part in parts("digits")]
+    sizes = [len(part) for part in whole]
     assert sum(sizes) == 1797
     assert sizes[2] in (359, 360)
 
@@ -90,6 +113,23 @@ def test_shifting_moves_ink_by_one_pixel_at_most():
     places = {tuple(place) for place in moved.nonzero()[:, 1:].tolist()}
     assert places == {(row, column) for row in (3, 4, 5) for column in (3, 4, 5)}
     assert task_named("digits", {"shift": False}).augment is None
+
+
+def test_series_of_speakers_are_padded_after_their_end():
+    series = [np.arange(6.0).reshape(2, 3), np.ones((2, 1))]  # [feature, time]
+    part = padded(series, ["9", "1"])
+    assert part.inputs.tolist() == [[[0, 3], [1, 4], [2, 5]], [[1, 1], [0, 0], [0, 0]]]
+    assert part.token_mask.tolist() == [[True] * 3, [True, False, False]]
+    assert part.labels.tolist() == [8, 0]
+
+
+def test_a_missing_library_is_told_with_the_command_that_brings_it():
+    with pytest.raises(StudyError) as refusal:
+        task_named("speakers").data(0)
+    assert str(refusal.value) == (
+        "`aeon`: expected an installed package, but got No module named 'aeon'. "
+        "Run pip install 'clsight[speakers]'."
+    )
 
 
 def test_an_unknown_task_or_option_is_refused():

@@ -29,6 +29,7 @@ class Epoch:
         step: Optimizer steps so far.
         loss: Mean training loss of the epoch, in nats; NaN before training.
         accuracy: On the validation part, in [0, 1].
+        learning_rate: Of the last step; NaN before training.
         gradient: Mean norm of the gradient at the vector of CLS; NaN where it is not trained.
         norm: Of the vector of CLS; NaN where it has none of its own.
         drift: Distance of that vector from its start.
@@ -37,6 +38,7 @@ class Epoch:
     step: int
     loss: float
     accuracy: float
+    learning_rate: float
     gradient: float
     norm: float
     drift: float
@@ -52,6 +54,7 @@ class Training:
         step: How many optimizer steps were made.
         history: One entry per epoch, and one before the first.
         diverged: Whether the loss stopped being finite; training ends there.
+        rate: The learning rate of the last step.
     """
 
     model: ClassificationTransformer
@@ -59,6 +62,7 @@ class Training:
     step: int = 0
     history: list[Epoch] = field(default_factory=list)
     diverged: bool = False
+    rate: float = math.nan
 
     def note(self, data: Data, start: Tensor | None, losses: list[float], gradients: list[float]) -> None:
         """Measure the model at the end of an epoch."""
@@ -68,6 +72,7 @@ class Training:
                 self.step,
                 _mean(losses),
                 accuracy(self.model, data.validation),
+                self.rate,
                 _mean(gradients),
                 math.nan if vector is None else float(vector.norm()),
                 math.nan if vector is None or start is None else float((vector - start).norm()),
@@ -122,6 +127,7 @@ def fit(settings: RunSettings, task: Task, data: Data) -> Iterator[Training]:
             loss = cross_entropy(model(part.inputs, part.token_mask), part.labels)
             optimizer.zero_grad()
             torch.autograd.backward(loss)
+            [training.rate, *_] = schedule.get_last_lr()
             optimizer.step()
             schedule.step()
             training.step += 1

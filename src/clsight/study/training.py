@@ -25,6 +25,7 @@ from clsight.study.measurements import (
 from clsight.study.measurements.attending import record_of
 from clsight.study.run_settings import RunSettings
 from clsight.study.tasks import Part, Task
+from clsight.study.tasks.checking import checked
 
 PROBES = 16
 """How many samples the record of a run holds: the first of the validation part."""
@@ -41,7 +42,7 @@ class RunResult:
         settings: What was asked.
         model: The trained model, in eval mode.
         history: Table with a row per epoch, the first before training: step, loss, accuracy (validation),
-            gradient, norm and drift of the vector of CLS.
+            learning rate, gradient, norm and drift of the vector of CLS.
         record: A record of the probe samples with the dim `step`; None where no CLS is in the sequence.
         outcome: Numbers by name; what is undefined is NaN.
         diverged: Whether the loss stopped being finite.
@@ -75,9 +76,12 @@ def train(
             rate, gives the accuracy on the validation part alone.
         probe_steps: At how many steps a record is kept: before training, after the last step, and in between
             ever further apart.
+
+    Raises:
+        StudyError: If the data of the task cannot be trained on.
     """
     start = time.perf_counter()
-    data = task.data(settings.seed)
+    data = checked(task, settings.seed, batch=settings.batch)
     probe = data.validation.of(slice(0, PROBES))
     records: dict[int, xr.Dataset] = {}
     at_start: dict[str, float] = {}

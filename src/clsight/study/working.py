@@ -11,7 +11,7 @@ def trained(run: PlannedRun) -> dict[str, bytes]:
         run: What is asked for.
 
     Raises:
-        StudyError: If there is no such task.
+        StudyError: If there is no such task, it may not run, or its data cannot be trained on.
     """
     import torch
 
@@ -19,6 +19,6 @@ def trained(run: PlannedRun) -> dict[str, bytes]:
     from clsight.study.training import train
 
     torch.set_num_threads(1)  # with more, additions may come in another order
-    task = task_named(run.settings.task, run.settings.task_options)
+    task = task_named(run.settings.task, run.settings.task_options, allow=run.allow_task)
     result = train(run.settings, task, evaluate=run.evaluate, probe_steps=run.probe_steps)
     return packed(run, result)

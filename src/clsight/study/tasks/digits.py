@@ -5,9 +5,8 @@ from functools import cache
 import torch
 from torch import Generator, Tensor
 
-from clsight.study.tasks.task import Data, Part, Task, task
-
-FOLDS = 5
+from clsight.study.tasks.folds import fold
+from clsight.study.tasks.task import Data, Part, Task, needing, task
 
 
 @task("digits")
@@ -25,19 +24,16 @@ def digits(*, shift: bool = True) -> Task:
 
 
 def _fold(seed: int) -> Data:
-    from sklearn.model_selection import StratifiedKFold, train_test_split
-
-    images, labels = _all_digits()
-    splitter = StratifiedKFold(FOLDS, shuffle=True, random_state=seed // FOLDS)
-    known, tested = list(splitter.split(labels, labels))[seed % FOLDS]
-    train, validation = train_test_split(known, test_size=0.2, random_state=seed, stratify=labels[known])
-    return Data(*(Part(images[rows], labels[rows]) for rows in (train, validation, tested)))
+    images, labels = all_digits()
+    chosen = fold(labels.numpy(), seed)
+    return Data(*(Part(images[rows], labels[rows]) for rows in chosen))
 
 
 @cache
-def _all_digits() -> tuple[Tensor, Tensor]:
-    """Return images `[sample, 8, 8]` in 0 to 1, and labels."""
-    from sklearn.datasets import load_digits
+def all_digits() -> tuple[Tensor, Tensor]:
+    """Return images `[sample, 8, 8]`, ink in 0 to 1, and labels `[sample]`."""
+    with needing("sklearn", extra="samples"):
+        from sklearn.datasets import load_digits
 
     images, labels = load_digits(return_X_y=True)
     return torch.from_numpy(images).float().reshape(-1, 8, 8) / 16, torch.from_numpy(labels).long()

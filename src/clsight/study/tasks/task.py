@@ -1,13 +1,14 @@
 """What a task is: labeled data in three parts, and what a model needs to read it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import torch
 from torch import Generator, Tensor
 
-from clsight.errors import StudyError, did_you_mean
+from clsight.errors import StudyError
 
 TaskMaker = Callable[..., "Task"]
 
@@ -80,25 +81,28 @@ def task(name: str) -> Callable[[TaskMaker], TaskMaker]:
     return register
 
 
-def task_named(name: str, options: Mapping[str, Any] | None = None) -> Task:
-    """Return a task by its name.
-
-    Raises:
-        StudyError: If there is no such task, or it does not take an option.
-    """
-    if name not in TASKS:
-        raise StudyError("task", expected="a known task", got=repr(name), next_step=did_you_mean(name, TASKS))
-    try:
-        return TASKS[name](**(options or {}))
-    except TypeError as error:
-        raise StudyError(
-            f"task {name}",
-            expected="options that it takes",
-            got=str(error),
-            next_step="Correct `task_options`",
-        ) from error
-
-
 def stream(seed: int, purpose: int) -> Generator:
     """Return a generator for one purpose of one seed, independent of the others."""
     return torch.Generator().manual_seed((seed + 1) * 1_000_003 + purpose)
+
+
+@contextmanager
+def needing(package: str, *, extra: str) -> Iterator[None]:
+    """Import a library that a task needs inside the block; one that is missing is told in one sentence.
+
+    Args:
+        package: The name under which it is imported.
+        extra: The extra of clsight that brings it.
+
+    Raises:
+        StudyError: If it, or what it needs in turn, is not installed.
+    """
+    try:
+        yield
+    except ImportError as error:
+        raise StudyError(
+            package,
+            expected="an installed package",
+            got=" ".join(str(error).split()),
+            next_step=f"Run pip install 'clsight[{extra}]'",
+        ) from error
