@@ -59,7 +59,8 @@ def main() -> None:
 def compared(name: str, rows: list[list[float]]) -> float:
     """Print how far clsight is from the authors' rows of one model; return the largest difference."""
     module, inputs = {"vit": peer_vit, "bert": peer_bert}[name]()
-    ours = chefer_lrp(module, inputs, target=CLASSES).chefer_lrp.values[:, 1:]
+    found = chefer_lrp(module, inputs, target=CLASSES).chefer_lrp
+    ours = found.fillna(0).values[:, 1:]  # theirs is 0 at padding
     differences = [
         np.abs(np.array(theirs) - own).max() / np.max(theirs) for theirs, own in zip(rows, ours, strict=True)
     ]

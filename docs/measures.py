@@ -62,6 +62,7 @@ INTERVENTIONS_WITH_MODEL = """
 What `clsight.interventions` asks of the model itself: its weights, its gradients, or passes in which one
 thing is changed. Each takes a subject or a module, and inputs; what a model has not (a projection, a residual
 sum) is refused in a sentence. Projections, sums and norms are found by what they are fed.
+Padding is NaN, and `token_mask` stands beside what is told of tokens; sums skip it.
 
 ```python
 zeroed = clsight.interventions.value_zeroing(subject, subject.examples)  # sample, layer, token

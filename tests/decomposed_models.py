@@ -48,6 +48,11 @@ class Decomposed:
     cls_index: int = 0
 
 
+def without_padding(expected, mask):
+    """Return what a result holds of [..., token]: NaN where the mask, [token], says padding."""
+    return np.where(mask, expected, np.nan)
+
+
 def entering(module, first, inputs):
     """Return what enters the first layer, [sample, token, channel]."""
     seen = []

@@ -9,8 +9,8 @@ from torch import nn
 
 import clsight
 from clsight.interventions import integrated_gradients
-from decomposed_models import entering, model, torch_classifier
-from encoder_builders import SAMPLES, randomize
+from decomposed_models import entering, model, torch_classifier, without_padding
+from encoder_builders import randomize
 
 
 def vit():
@@ -84,7 +84,8 @@ def test_integrated_gradients_equal_a_sum_by_hand(name, cls_baseline, baseline):
     )
     expected, change = by_hand(readout, states, start, classes, 20)
     # Captum holds the nodes and weights of the integral in float32
-    np.testing.assert_allclose(found.integrated_gradients, expected, atol=1e-5 * np.abs(expected).max())
+    held = without_padding(expected, mask)
+    np.testing.assert_allclose(found.integrated_gradients, held, atol=1e-5 * np.abs(expected).max())
     gap = found.integrated_gradients.sum("token") - change
     np.testing.assert_allclose(found.completeness_gap, gap, atol=1e-10)
 
@@ -137,11 +138,18 @@ def test_more_steps_close_the_gap():
     assert gaps[1] < gaps[0] / 10
 
 
-def test_padding_gets_nothing_and_the_model_is_left_as_it_was():
+def test_padding_has_no_number_and_takes_nothing_from_the_sum():
     case = model("BERT")
-    found = integrated_gradients(case.module, case.inputs, steps=3).integrated_gradients
-    for sample in range(SAMPLES):
-        assert not found[sample, ~case.mask[sample]].any()
+    found = integrated_gradients(case.module, case.inputs, steps=3)
+    np.testing.assert_array_equal(found.integrated_gradients.isnull(), ~case.mask)
+    np.testing.assert_array_equal(found.token_mask, case.mask)
+    total = found.integrated_gradients.sum("token") - found.completeness_gap  # what the whole integral gives
+    np.testing.assert_allclose(total, found.target_change, rtol=1e-9)
+
+
+def test_model_is_left_as_it_was():
+    case = model("BERT")
+    integrated_gradients(case.module, case.inputs, steps=3)
     assert all(parameter.grad is None for parameter in case.module.parameters())
     assert not case.module.bert.encoder.layer[0]._forward_pre_hooks
 

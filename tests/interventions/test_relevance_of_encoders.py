@@ -51,8 +51,9 @@ def test_relevance_of_an_encoder_is_finite_and_that_of_each_sample_alone(name):
     module = encoder.build().double()
     inputs = {key: in_float64(given) for key, given in encoder.inputs().items()}
     cls = encoder.cls_index
-    found = chefer_lrp(module, inputs, cls_index=cls, target=reading(cls)).chefer_lrp
-    assert np.isfinite(found).all()
+    result = chefer_lrp(module, inputs, cls_index=cls, target=reading(cls))
+    found = result.chefer_lrp
+    np.testing.assert_array_equal(np.isfinite(found), result.token_mask)
     assert float(found.min()) >= 0 < float((found - found.round()).max())
     for sample in range(SAMPLES):
         alone = {key: of_one(given, sample) for key, given in inputs.items()}

@@ -54,7 +54,7 @@ def effective_attention(
         within: Name of the submodule to look at.
 
     Returns:
-        `effective_attention` [sample, layer, head, token], any number, 0 at padding; `value_rank`
+        `effective_attention` [sample, layer, head, token], any number, NaN at padding; `value_rank`
         [sample, layer, head], the rank of V W_O. NaN, with the attribute `reason`, where the output
         projection of a layer was not found.
 

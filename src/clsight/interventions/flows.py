@@ -58,8 +58,8 @@ def attention_flow(
         max_tokens: Longest sequence; time grows with its square or cube.
 
     Returns:
-        `attention_flow` [sample, token], in [0, 1], summing to 1, 0 at padding; `largest_flow` [sample,
-        token], in [0, 1], before that division.
+        `attention_flow` [sample, token], in [0, 1], summing to 1; `largest_flow` [sample, token], in
+        [0, 1], before that division; NaN at padding.
 
     Raises:
         CaptureError: If the sequence is too long, not every key is a token that asks, or tokens move to other

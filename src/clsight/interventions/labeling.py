@@ -7,12 +7,13 @@ import xarray as xr
 from torch import Tensor
 
 from clsight.interventions.opening import Opened
+from clsight.interventions.results import with_token_mask
 
 
 def labeled(
     opened: Opened, dims: tuple[str, ...], values: Tensor, *, long_name: str, units: str = "", **words: str
 ) -> xr.DataArray:
-    """Return values with the coordinates that the record has on their dims.
+    """Return values with the coordinates that the record has on their dims, NaN at padding.
 
     Args:
         opened: The forward pass they belong to.
@@ -35,11 +36,12 @@ def labeled(
     values = values.detach()
     if values.dtype in (torch.bfloat16, torch.float16):  # as in a record
         values = values.float()
-    return xr.DataArray(values.cpu().numpy(), dims=dims, coords=coordinates, attrs=attributes)
+    array = xr.DataArray(values.cpu().numpy(), dims=dims, coords=coordinates, attrs=attributes)
+    return array.where(opened.record["token_mask"]) if "token" in dims else array
 
 
 def described(opened: Opened, variables: dict[str, xr.DataArray], **words: Any) -> xr.Dataset:
-    """Return variables as one data set that says which model and which CLS it is about.
+    """Return variables as one data set that says which model, which CLS and which tokens it is about.
 
     Args:
         opened: The forward pass they belong to.
@@ -47,4 +49,7 @@ def described(opened: Opened, variables: dict[str, xr.DataArray], **words: Any) 
         words: Further attributes, such as `paper` and `variant`; empty ones are left out.
     """
     about = {name: opened.record.attrs[name] for name in ("model", "cls_index", "checkpoint_sha256")}
-    return xr.Dataset(variables, attrs={**about, **{key: word for key, word in words.items() if word}})
+    return xr.Dataset(
+        with_token_mask(variables, opened.record),
+        attrs={**about, **{key: word for key, word in words.items() if word}},
+    )

@@ -53,7 +53,7 @@ def norm_weighted_residual(
         within: Name of the submodule to look at.
 
     Returns:
-        `norm_weighted_residual` [sample, layer, token], in [0, ∞), 0 at padding, in units of the stream;
+        `norm_weighted_residual` [sample, layer, token], in [0, ∞), NaN at padding, in units of the stream;
         `mixing_ratio` [sample, layer], in [0, 1]: ‖Σ_{j≠CLS}‖ / (‖Σ_{j≠CLS}‖ + ‖of CLS‖);
         `completeness_error` [sample, layer]. NaN, with the attribute `reason`, where a layer's projection or
         residual sum was not found.

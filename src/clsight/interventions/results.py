@@ -28,6 +28,18 @@ def coordinates(
     return {str(name): array for name, array in part.coords.items() if set(array.dims) <= kept}
 
 
+def with_token_mask(variables: Mapping[str, Any], record: xr.Dataset) -> dict[str, Any]:
+    """Return variables of a result, and beside those of tokens which tokens are real: they are NaN elsewhere.
+
+    Args:
+        variables: By name, as for `xarray.Dataset`.
+        record: The record of the same pass.
+    """
+    dims = [getattr(one, "dims", one[0]) for one in variables.values()]
+    mask = {"token_mask": record["token_mask"].variable} if any("token" in of_one for of_one in dims) else {}
+    return {**variables, **mask}
+
+
 def result_attributes(
     record: xr.Dataset, name: str, *, absent: Mapping[str, str], notes: Sequence[str], **settings: Any
 ) -> dict[str, Any]:

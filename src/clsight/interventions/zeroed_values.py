@@ -18,7 +18,7 @@ from clsight.interventions.choices import Asked, Layers, chosen_sites
 from clsight.interventions.draws import check_draws, seeds_of, spread_notes
 from clsight.interventions.passes import Passes
 from clsight.interventions.registry import intervention
-from clsight.interventions.results import coordinates, result_attributes, variables_of
+from clsight.interventions.results import coordinates, result_attributes, variables_of, with_token_mask
 from clsight.interventions.zeroing import Zeroing
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def value_zeroing(
     settings = {"draws": len(seeds), "draw_seed": seed, "one_by_one": zeroing.one_by_one}
     notes = [*spread_notes(seeds), *_unmoved(raw)]
     return xr.Dataset(
-        variables,
+        with_token_mask(variables, plan.record),
         coords=coordinates(plan.record, {"layer": [site.layer for site in sites]}, ("layer", "token")),
         attrs=result_attributes(plan.record, "value_zeroing", absent=absent, notes=notes, **settings),
     )
