@@ -41,7 +41,8 @@ The mask is the argument `token_mask`, `attention_mask` or `src_key_padding_mask
 sample's own steps, or of its patches, pixel by pixel.
 
 By default the first that the model supports. A model that draws at random is asked with the same draws
-every time, and the mean over `draws=` of them counts.
+every time, and the mean over `draws=` of them counts, for interventions too; what is read off a record is of
+the first draw.
 
 Before any score is given, further passes check that
 

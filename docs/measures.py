@@ -64,6 +64,10 @@ thing is changed. Each takes a subject or a module, and inputs; what a model has
 sum) is refused in a sentence. Projections, sums and norms are found by what they are fed.
 Padding is NaN, and `token_mask` stands beside what is told of tokens; sums skip it.
 
+A model that draws at random, such as one with a random [CLS], is run with `draws=` random streams, which
+start at `seed=`: given are means, with their spread as `…_std`. The class explained is then the one predicted
+over all draws, if none is named. Random streams of the caller go on as if nothing had run.
+
 ```python
 zeroed = clsight.interventions.value_zeroing(subject, subject.examples)  # sample, layer, token
 clsight.interventions.knockout(subject, subject.examples, flavors="mask")  # flavor, sample, layer, head

@@ -111,6 +111,33 @@ def test_the_target_of_each_sample_is_its_own():
             np.testing.assert_allclose(mixed[name][place], alike[name][place], rtol=1e-9, atol=1e-12)
 
 
+class DrawsCls(nn.Module):
+    """A classifier that draws its CLS at each forward."""
+
+    def __init__(self, classifier):
+        super().__init__()
+        self.classifier = classifier
+
+    def forward(self, src):
+        return self.classifier(torch.cat([torch.randn_like(src[:, :1]), src], dim=1))
+
+
+def test_interventions_are_means_over_the_same_draws_as_the_answers():
+    model, src = DrawsCls(torch_classifier().module), torch_classifier().inputs["src"]
+    asked = {"draws": 3, "seed": 7}
+    found, _ = arrays(model, ["alti", "value_zeroing"], src, (3, 8), **asked)
+    alti = interventions.alti(model, src, **asked)
+    np.testing.assert_array_equal(found["alti"], alti.alti)
+    assert float(alti.alti_std.max()) > 1e-3
+    zeroed = interventions.value_zeroing(model, src, layers=-1, progress=False, **asked)
+    np.testing.assert_array_equal(found["value_zeroing"], zeroed.value_zeroing[:, 0])
+    effects = clsight.faithfulness.compare(model, src, ["alti"], metrics="leave_one_out_tau", **asked)
+    again = clsight.faithfulness.compare(
+        model, src, {"alti": alti.alti}, metrics="leave_one_out_tau", **asked
+    )
+    np.testing.assert_array_equal(effects.estimate[0], again.estimate[0])
+
+
 def test_many_passes_are_made_only_where_they_are_named():
     few = list(named_measures(None))
     assert sorted(set(ATTRIBUTIONS) - set(few)) == ["attention_flow", "integrated_gradients"]

@@ -11,7 +11,7 @@ import clsight
 import reference_interventions as by_hand
 from attention_ways import WAYS, Attention
 from attention_ways import WIDTH as WIDE
-from clsight.interventions import knockout, value_zeroing
+from clsight.interventions import INTERVENTIONS, knockout, value_zeroing
 from clsight.models import ClassificationTransformer, ModelConfig
 from encoder_builders import pixels
 from hand_run_models import SAMPLES, TOKENS, WIDTH, Case, torch_classifier
@@ -134,6 +134,106 @@ def test_random_streams_go_on_where_they_were(which):
                 assert state(model if isinstance(model, nn.Module) else model.module) == before
             outputs.append(clsight.capture(model, inputs).attends_to)
     np.testing.assert_array_equal(outputs[0], outputs[1])
+
+
+OF_CLASS = ("chefer", "chefer_lrp", "direct_logit_attribution", "integrated_gradients")
+OPENED = [name for name in INTERVENTIONS if name not in ("knockout", "value_zeroing")]
+
+
+def asked_of(name):
+    """Return options with which an intervention is quick."""
+    return {"steps": 4} if name == "integrated_gradients" else {}
+
+
+def measured(array):
+    return array.dtype.kind == "f" and not array.name.endswith("_std")
+
+
+@pytest.mark.parametrize("name", OPENED)
+def test_result_of_a_drawn_cls_is_the_mean_over_vectors_drawn_by_hand(name):
+    model, src, seed, asked = own_classifier(), series().double(), 1, asked_of(name)
+    drawn = []
+    for draw in range(3):
+        torch.manual_seed(seed + draw)
+        cls = torch.randn(SAMPLES, 1, WIDTH, dtype=torch.float64)
+        drawn.append(torch.cat([cls, src], dim=1))
+    if name in OF_CLASS:
+        chances = [torch.softmax(model.classifier(states), 1).detach().numpy() for states in drawn]
+        classes = np.mean(chances, axis=0).argmax(1)
+        assert (classes != chances[0].argmax(1)).any(), "the first draw alone would say another class"
+        asked = {**asked, "target": classes.tolist()}
+    intervention = INTERVENTIONS[name].function
+    expected = [intervention(model.classifier, states, **asked) for states in drawn]
+    result = intervention(model, src, draws=3, seed=seed, **asked_of(name))
+    assert result.attrs["draws"] == 3
+    assert result.attrs["draw_seed"] == seed
+    assert result.attrs["absent"] == {}
+    assert result.attrs["notes"][0] == "Means over 3 draws; passes that are compared share a draw"
+    spread = 0.0
+    for array in filter(measured, result.data_vars.values()):
+        values = np.stack([one[array.name] for one in expected])
+        np.testing.assert_allclose(array, values.mean(0), rtol=1e-7, atol=1e-11, err_msg=array.name)
+        std = result[f"{array.name}_std"]
+        np.testing.assert_allclose(std, values.std(0, ddof=1), rtol=1e-5, atol=1e-11, err_msg=array.name)
+        assert std.dims == array.dims
+        assert std.attrs["long_name"] == f"{array.attrs['long_name']}, std over draws"
+        spread = max(spread, float(std.max()))
+    assert spread > 1e-3, "draws differ"
+
+
+@pytest.mark.parametrize("name", OPENED)
+def test_random_streams_of_the_caller_go_on_and_two_calls_give_the_same(name):
+    model, src = own_classifier(), series().double()
+    intervention, asked = INTERVENTIONS[name].function, {**asked_of(name), "draws": 2}
+    torch.manual_seed(5)
+    before = state(model)
+    first = intervention(model, src, **asked)
+    assert state(model) == before
+    torch.manual_seed(6)
+    second = intervention(model, src, **asked)
+    for array in first.data_vars:
+        np.testing.assert_array_equal(first[array], second[array])
+    assert first.attrs == second.attrs
+
+
+@pytest.mark.parametrize("name", OPENED)
+def test_model_that_draws_nothing_is_measured_once_and_one_draw_has_no_spread(name):
+    src, asked = series().double(), asked_of(name)
+    intervention = INTERVENTIONS[name].function
+    fixed = intervention(torch_classifier().module, src, **asked)
+    assert (fixed.attrs["draws"], fixed.attrs["draw_seed"]) == (1, 0)
+    assert not any("draw" in note for note in fixed.attrs["notes"])
+    measures = [array.name for array in fixed.data_vars.values() if measured(array)]
+    why = "the model draws nothing in eval mode, so one pass says all"
+    assert fixed.attrs["absent"] == {f"{one}_std": why for one in measures}
+    drawn = intervention(own_classifier(), src, draws=1, **asked)
+    why = "one draw was asked for, and its spread is unknown"
+    assert drawn.attrs["absent"] == {f"{one}_std": why for one in measures}
+
+
+@pytest.mark.parametrize("name", OPENED)
+def test_number_of_draws_that_is_none_is_refused(name):
+    with pytest.raises(clsight.CaptureError) as refused:
+        INTERVENTIONS[name].function(own_classifier(), series().double(), draws=0)
+    assert str(refused.value) == (
+        "`draws`: expected a whole number, 1 or more, but got 0. Pass draws=10, or more for a model whose "
+        "answers vary much."
+    )
+
+
+def test_notes_and_attributes_in_which_draws_differ_say_so():
+    """Too few steps leave gaps open, in each draw in other samples."""
+    model, src, method = own_classifier(), series().double(), INTERVENTIONS["integrated_gradients"].function
+    singles = [method(model, src, steps=32, target=0, draws=1, seed=seed) for seed in range(6)]
+    found = method(model, src, steps=32, target=0, draws=6)
+    told = [(seed, note) for seed, one in enumerate(singles) for note in one.attrs["notes"]]
+    assert len({note for _, note in told}) > 1
+    own = [f"In the draw from seed {seed}: {note}" for seed, note in told]
+    assert found.attrs["notes"] == ["Means over 6 draws; passes that are compared share a draw", *own]
+    steps = [method(model, src, target=0, draws=1, seed=seed).attrs["baselines"]["steps"] for seed in (0, 1)]
+    assert steps[0] != steps[1]
+    closed = method(model, src, target=0, draws=2)
+    assert closed.attrs["baselines"] == {"cls": "zeros", "others": "zeros", "steps": steps}
 
 
 def test_a_model_with_a_memory_is_refused():

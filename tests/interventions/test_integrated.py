@@ -110,12 +110,18 @@ class Redrawn(nn.Module):
 def test_states_and_predicted_class_are_of_one_draw_of_cls():
     module = randomize(Redrawn()).double()
     torch.manual_seed(3)
-    found = integrated_gradients(module, torch.randn(40, 4, 8, dtype=torch.float64), steps=2)
+    x = torch.randn(40, 4, 8, dtype=torch.float64)
     with torch.no_grad():
-        predicted_before, logits = (module.read(states) for states in module.entered[:2])
+        of_caller = module(x)
+    found = integrated_gradients(module, x, steps=2, draws=1, seed=7)
+    assert len(module.entered) > 2
+    for states in module.entered[1:]:
+        torch.testing.assert_close(states, module.entered[1], rtol=0, atol=0)
+    with torch.no_grad():
+        logits = module.read(module.entered[1])
         start = module.read(torch.zeros(40, 5, 8, dtype=torch.float64))
     predicted = logits.argmax(1)
-    assert (predicted_before.argmax(1) != predicted).any()  # so the test can tell the draws apart
+    assert (of_caller.argmax(1) != predicted).any()  # so the test can tell the draws apart
     order = torch.arange(40)
     change = found.integrated_gradients.sum("token") - found.completeness_gap
     np.testing.assert_allclose(change, logits[order, predicted] - start[order, predicted], atol=1e-10)

@@ -335,5 +335,5 @@ def test_cls_that_is_drawn_anew_is_drawn_once_for_gradient_and_relevance():
     calls = []
     handle = subject.module.register_forward_hook(lambda *_: calls.append(1))
     with handle:
-        chefer_lrp(subject, subject.examples[:2])
+        chefer_lrp(subject, subject.examples[:2], draws=1)
     assert len(calls) == 1

@@ -104,15 +104,31 @@ def test_subject_that_does_not_classify_is_refused_whatever_it_returns():
     np.testing.assert_array_equal(by_hand.logit_lens, logit_lens(module, src, cls_index=1).logit_lens)
 
 
-def test_model_that_draws_at_random_is_refused():
-    class Random(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
-            self.head = nn.Linear(8, 3)
+class Unsteady(nn.Module):
+    """A readout that adds noise, or how often it has run."""
 
-        def forward(self, x):
-            return self.head(self.layer(x + torch.randn_like(x))[:, 0])
+    def __init__(self, *, remembers):
+        super().__init__()
+        self.layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+        self.head, self.remembers, self.passes = nn.Linear(8, 3), remembers, 0
 
+    def forward(self, x):
+        self.passes += 1
+        logits = self.head(self.layer(x)[:, 0])
+        return logits + (self.passes if self.remembers else torch.randn_like(logits))
+
+
+def test_model_that_draws_behind_its_layers_draws_the_same_in_every_pass():
+    model, x = randomize(Unsteady(remembers=False)), torch.randn(2, 5, 8)
+    found = logit_lens(model, x, draws=4, seed=2)
+    drawn = []
+    for seed in range(2, 6):
+        torch.manual_seed(seed)
+        drawn.append(model(x).detach().numpy())
+    np.testing.assert_allclose(found.logit_lens[:, -1], np.mean(drawn, axis=0), rtol=1e-5)
+    np.testing.assert_allclose(found.logit_lens_std[:, -1], np.std(drawn, axis=0, ddof=1), rtol=1e-4)
+
+
+def test_model_with_a_memory_is_refused():
     with pytest.raises(clsight.CaptureError, match="expected the same logits in a second forward pass"):
-        logit_lens(randomize(Random()), torch.randn(2, 5, 8))
+        logit_lens(randomize(Unsteady(remembers=True)), torch.randn(2, 5, 8))

@@ -27,7 +27,7 @@ class Attribution:
         keep: What to pass to `clsight.capture` for them.
         intervention: Its name in `clsight.interventions.INTERVENTIONS`; empty if a record is enough.
         options: Keywords that are passed to the intervention.
-        asks: Which of target, output and seed it takes beside them.
+        asks: Which of target and output it takes beside them.
         many_passes: Whether it takes dozens of passes; such a one is compared only when it is named.
     """
 
@@ -103,7 +103,6 @@ ATTRIBUTIONS: Final[Mapping[str, Attribution]] = {
         "value_zeroing",
         lambda result: _last(result)["value_zeroing"],
         options={"layers": -1, "progress": False},
-        asks=("seed",),
     ),
     "rollout": _measured("rollout", "all layers", "rollout", rollout),
     "attention_flow": _intervened(

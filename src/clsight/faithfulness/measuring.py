@@ -26,6 +26,7 @@ class Measuring:
         seed: Start of the random streams.
         output: From the module's output to its logits; None to find them.
         stated: What is stated of the call: `cls_index`, `token_mask`, `within`.
+        draws: Passes over whose mean an intervention is taken, if the model draws at random.
     """
 
     model: Any
@@ -33,6 +34,7 @@ class Measuring:
     seed: int = 0
     output: Any = None
     stated: Mapping[str, Any] = field(default_factory=dict)
+    draws: int = 1
 
     def record(self, keep: Sequence[str] = (), target: Any = None) -> xr.Dataset:
         """Return a record of the batch.
@@ -90,12 +92,11 @@ class Measuring:
         given = {
             "target": None if target is None else torch.as_tensor(target),
             "output": self.output,
-            "seed": self.seed,
         }
-        options = {**one.options, **{name: given[name] for name in one.asks}, **self.stated}
+        asked = {name: given[name] for name in one.asks}
+        options = {**one.options, **asked, **self.stated, "draws": self.draws, "seed": self.seed}
         function = INTERVENTIONS[one.intervention].function
         try:
-            with undisturbed(model_call(self.model, self.inputs, **self.stated).module, self.seed):
-                return one.read(function(self.model, self.inputs, **options)), ""
+            return one.read(function(self.model, self.inputs, **options)), ""
         except (CaptureError, CheckpointError) as refusal:  # class attention, a library that is not there
             return None, str(refusal)

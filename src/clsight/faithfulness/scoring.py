@@ -42,7 +42,7 @@ class Work:
         batch = batch_of(self.model, inputs, **asked)
         answers = Answers(batch, settings)
         stated = {name: value for name, value in asked.items() if name != "token_kind"}
-        measuring = Measuring(self.model, inputs, settings.seed, settings.output, stated)
+        measuring = Measuring(self.model, inputs, settings.seed, settings.output, stated, settings.draws)
         arrays, absent = measuring.arrays(self.measures, batch.sizes, answers.target, asked_by="compare")
         known = None if evidence is None else fitted(evidence, batch.sizes, "evidence", asked_by="compare")
         scorer = Scorer(answers, self.metrics, self.steps, known, keep_curves=self.keep_curves)

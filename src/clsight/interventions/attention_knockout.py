@@ -109,7 +109,7 @@ def knockout(
         knocking = Knocking(passes, path, names, seed=seed)
         plan = knocking.plan
         sites, chosen = chosen_sites(plan.sites, layers), chosen_heads(plan.heads, heads)
-        cells, seeds = list(cells_of(sites, chosen, dims)), seeds_of(plan, draws, seed)
+        cells, seeds = list(cells_of(sites, chosen, dims)), seeds_of(draws, seed, has_drawn=plan.has_drawn)
         total = len(seeds) * len(names) * len(cells)
         with tqdm(total=total, desc="knockout", unit="pass", disable=not progress) as bar:
             drawn = [knocking.effects(one, cells, bar) for one in seeds]

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from clsight.errors import CaptureError
 from clsight.interventions.passes import Answer
-from clsight.interventions.plan import Plan
 
 NO_DRAW: Final = "the model draws nothing in eval mode, so one pass says all"
 ONE_DRAW: Final = "one draw was asked for, and its spread is unknown"
@@ -34,9 +33,9 @@ def check_draws(draws: int, seed: int) -> None:
             )
 
 
-def seeds_of(plan: Plan, draws: int, seed: int) -> list[int]:
+def seeds_of(draws: int, seed: int, *, has_drawn: bool) -> list[int]:
     """Return the start of the random streams of each draw: one alone if the model draws nothing."""
-    return [seed + draw for draw in range(draws if plan.has_drawn else 1)]
+    return [seed + draw for draw in range(draws if has_drawn else 1)]
 
 
 def check_same(name: str, one: Answer, other: Answer) -> None:

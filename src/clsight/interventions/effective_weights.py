@@ -1,5 +1,6 @@
 """Which part of the CLS row can make a difference at all? Effective attention."""
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 from clsight.hooks.forward import ClsIndex
 from clsight.hooks.operations import split
 from clsight.hooks.scores import per_query_head
+from clsight.interventions.averaging import over_draws
 from clsight.interventions.labeling import described, labeled
 from clsight.interventions.opening import Opened, open_model
 from clsight.interventions.parts import LayerParts
@@ -39,6 +41,8 @@ def effective_attention(
     cls_index: ClsIndex | None = None,
     token_mask: Any = None,
     within: str | None = None,
+    draws: int = 10,
+    seed: int = 0,
 ) -> xr.Dataset:
     """Return the CLS row without the part that the values cancel: a − a N Nᵀ.
 
@@ -52,6 +56,8 @@ def effective_attention(
         cls_index: Position of CLS.
         token_mask: `[sample, token]`, True = real.
         within: Name of the submodule to look at.
+        draws: Passes of a model that draws at random; the means are returned, with their spread as `…_std`.
+        seed: Start of the random streams in the first draw.
 
     Returns:
         `effective_attention` [sample, layer, head, token], any number, NaN at padding; `value_rank`
@@ -61,7 +67,12 @@ def effective_attention(
     Raises:
         CaptureError: If it was found in no layer.
     """
-    opened = open_model(model, inputs, cls_index=cls_index, token_mask=token_mask, within=within)
+    opening = partial(open_model, model, inputs, cls_index=cls_index, token_mask=token_mask, within=within)
+    return over_draws(opening, _effective, draws=draws, seed=seed)
+
+
+def _effective(opened: Opened) -> xr.Dataset:
+    """Return the result of one draw."""
     reason = need_some(opened, "projection", asked_by="effective_attention")
     found = [_of_layer(opened, layer) for layer in opened.layers]
     rows, ranks = (torch.stack(values, dim=1) for values in zip(*found, strict=True))
@@ -72,7 +83,7 @@ def effective_attention(
         ),
         "value_rank": labeled(opened, per_head, ranks, long_name="rank of the values", **words),
     }
-    return described(opened, variables, paper=PAPER)
+    return described(opened, "effective_attention", variables, paper=PAPER)
 
 
 def _of_layer(opened: Opened, layer: LayerParts) -> tuple[Tensor, Tensor]:

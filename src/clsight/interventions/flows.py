@@ -1,5 +1,6 @@
 """How much can flow from CLS down to each input token, if attention weights are the widths of pipes?"""
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from scipy.sparse import coo_array, csr_array
 from scipy.sparse.csgraph import maximum_flow
 
 from clsight.hooks.forward import ClsIndex
+from clsight.interventions.averaging import over_draws
 from clsight.interventions.labeling import described, labeled
 from clsight.interventions.opening import Opened, open_model
 from clsight.interventions.registry import intervention
@@ -41,6 +43,8 @@ def attention_flow(
     cls_index: ClsIndex | None = None,
     token_mask: Any = None,
     within: str | None = None,
+    draws: int = 10,
+    seed: int = 0,
     max_tokens: int = MOST_FLOW_TOKENS,
 ) -> xr.Dataset:
     """Return the maximum flow from CLS behind the last layer to each input token, divided by its sum.
@@ -55,6 +59,8 @@ def attention_flow(
         cls_index: Position of CLS.
         token_mask: `[sample, token]`, True = real.
         within: Name of the submodule to look at.
+        draws: Passes of a model that draws at random; the means are returned, with their spread as `…_std`.
+        seed: Start of the random streams in the first draw.
         max_tokens: Longest sequence; time grows with its square or cube.
 
     Returns:
@@ -65,7 +71,12 @@ def attention_flow(
         CaptureError: If the sequence is too long, not every key is a token that asks, or tokens move to other
             places between layers.
     """
-    opened = open_model(model, inputs, cls_index=cls_index, token_mask=token_mask, within=within)
+    opening = partial(open_model, model, inputs, cls_index=cls_index, token_mask=token_mask, within=within)
+    return over_draws(opening, partial(_flows, max_tokens=max_tokens), draws=draws, seed=seed)
+
+
+def _flows(opened: Opened, max_tokens: int) -> xr.Dataset:
+    """Return the result of one draw."""
     refuse_long(opened, max_tokens, asked_by="attention_flow")
     need_all_to_ask(
         opened,
@@ -81,7 +92,7 @@ def attention_flow(
         "attention_flow": labeled(opened, per_token, shares, long_name="attention flow", **words),
         "largest_flow": labeled(opened, per_token, flows, long_name="maximum flow", **words),
     }
-    return described(opened, variables, paper=PAPER, rounding_bound=bound)
+    return described(opened, "attention_flow", variables, paper=PAPER, rounding_bound=bound)
 
 
 def _of_sample(opened: Opened, sample: int) -> NDArray[np.float64]:

@@ -1,6 +1,7 @@
 """How much does each token of the first layer add to the target, from a baseline to what it is?"""
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 from clsight.errors import CaptureError, did_you_mean
 from clsight.hooks.forward import ClsIndex
 from clsight.hooks.gradient import Target, target_of
+from clsight.interventions.averaging import over_draws
 from clsight.interventions.labeling import described, labeled
 from clsight.interventions.opening import Opened, need_gradients, open_model
 from clsight.interventions.registry import intervention
@@ -51,6 +53,8 @@ def integrated_gradients(
     cls_index: ClsIndex | None = None,
     token_mask: Any = None,
     within: str | None = None,
+    draws: int = 10,
+    seed: int = 0,
     output: Callable[[Any], Tensor] | None = None,
 ) -> xr.Dataset:
     """Return integrated gradients of what enters the first layer, per token, by Captum.
@@ -70,12 +74,14 @@ def integrated_gradients(
         cls_index: Position of CLS.
         token_mask: `[sample, token]`, True = real.
         within: Name of the submodule to look at.
+        draws: Passes of a model that draws at random; the means are returned, with their spread as `…_std`.
+        seed: Start of the random streams in the first draw.
         output: From the module's output to its logits.
 
     Returns:
         `integrated_gradients` [sample, token]; `target_change` [sample], target(x) − target(x′);
         `completeness_gap` [sample], by how much the sum over tokens misses it. Attributes: `baselines`, with
-        the most steps; `notes`, where a gap stayed open.
+        the most steps (of each draw, where they differ); `notes`, where a gap stayed open.
 
     Raises:
         CaptureError: If the first layer takes no sequence, or target or baseline do not fit.
@@ -85,11 +91,40 @@ def integrated_gradients(
         from captum.attr import IntegratedGradients
     need_gradients()
     _check_steps(steps)
-    opened = open_model(
-        model, inputs, cls_index=cls_index, token_mask=token_mask, within=within, output=output
+    opening = partial(
+        open_model,
+        model,
+        inputs,
+        cls_index=cls_index,
+        token_mask=token_mask,
+        within=within,
+        output=output,
     )
+    measured = partial(
+        _integrated,
+        method=IntegratedGradients,
+        target=target,
+        cls_baseline=cls_baseline,
+        baseline=baseline,
+        steps=steps,
+    )
+    return over_draws(opening, measured, draws=draws, seed=seed, of_class=True)
+
+
+def _integrated(
+    opened: Opened,
+    *,
+    method: Any,
+    target: Target | None,
+    cls_baseline: Baseline,
+    baseline: Baseline,
+    steps: int | None,
+) -> xr.Dataset:
+    """Return the result of one draw."""
     states, logits = _entering(opened, target)
-    chosen = target if target is not None or logits is None else logits.argmax(dim=1)
+    chosen = opened.predicted if target is None else target
+    if chosen is None and logits is not None:
+        chosen = logits.argmax(dim=1)
     start = _baseline_of(opened, states, cls_baseline, baseline)
 
     def answer(sequence: Tensor) -> Tensor:
@@ -98,8 +133,8 @@ def integrated_gradients(
 
     def integrated(count: int) -> tuple[Tensor, Tensor]:
         options = {"n_steps": count, "internal_batch_size": len(states), "return_convergence_delta": True}
-        with rerun(opened.call, gradients=True):
-            found, gap = IntegratedGradients(answer).attribute(states, baselines=start, **options)
+        with rerun(opened, gradients=True):
+            found, gap = method(answer).attribute(states, baselines=start, **options)
         return found, gap
 
     found, gap, count = _until_closed(integrated) if steps is None else (*integrated(steps), steps)
@@ -154,7 +189,14 @@ def _labeled_results(opened: Opened, found: Tensor, gap: Tensor, used: dict[str,
         ),
         "completeness_gap": labeled(opened, ("sample",), gap, long_name="completeness gap", **words),
     }
-    return described(opened, variables, paper=PAPER, baselines=used, notes=[note] if open_gaps else [])
+    return described(
+        opened,
+        "integrated_gradients",
+        variables,
+        paper=PAPER,
+        baselines=used,
+        notes=[note] if open_gaps else [],
+    )
 
 
 def _entering(opened: Opened, target: Target | None) -> tuple[Tensor, Tensor | None]:
@@ -168,8 +210,8 @@ def _entering(opened: Opened, target: Target | None) -> tuple[Tensor, Tensor | N
         seen.append(sequence.detach().clone())
         return sequence
 
-    with rerun(opened.call, gradients=False), entering_changed(opened, 0, keep):
-        returned = opened.call.run()
+    with rerun(opened, gradients=False), entering_changed(opened, 0, keep):
+        returned = opened.run()
     logits = None if callable(target) else opened.logits_in(returned)
     target_of(returned, logits, target)
     return seen[0], logits
@@ -177,7 +219,7 @@ def _entering(opened: Opened, target: Target | None) -> tuple[Tensor, Tensor | N
 
 def _target(opened: Opened, target: Target | None) -> Tensor:
     """Run the model and return the target, `[sample]`."""
-    returned = opened.call.run()
+    returned = opened.run()
     logits = None if callable(target) else opened.logits_in(returned)
     return target_of(returned, logits, target)
 

@@ -1,5 +1,6 @@
 """From tensors to labeled arrays: the coordinates of the record, and in words what the numbers are."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -7,7 +8,7 @@ import xarray as xr
 from torch import Tensor
 
 from clsight.interventions.opening import Opened
-from clsight.interventions.results import with_token_mask
+from clsight.interventions.results import result_attributes, with_token_mask
 
 
 def labeled(
@@ -40,16 +41,18 @@ def labeled(
     return array.where(opened.record["token_mask"]) if "token" in dims else array
 
 
-def described(opened: Opened, variables: dict[str, xr.DataArray], **words: Any) -> xr.Dataset:
+def described(
+    opened: Opened, name: str, variables: dict[str, xr.DataArray], *, notes: Sequence[str] = (), **words: Any
+) -> xr.Dataset:
     """Return variables as one data set that says which model, which CLS and which tokens it is about.
 
     Args:
         opened: The forward pass they belong to.
+        name: The intervention.
         variables: By name.
+        notes: What a reader must know of the numbers.
         words: Further attributes, such as `paper` and `variant`; empty ones are left out.
     """
-    about = {name: opened.record.attrs[name] for name in ("model", "cls_index", "checkpoint_sha256")}
-    return xr.Dataset(
-        with_token_mask(variables, opened.record),
-        attrs={**about, **{key: word for key, word in words.items() if word}},
-    )
+    stated = {key: word for key, word in words.items() if word}
+    about = result_attributes(opened.record, name, absent={}, notes=notes, **stated)
+    return xr.Dataset(with_token_mask(variables, opened.record), attrs=about)

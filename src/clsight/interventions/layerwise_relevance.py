@@ -7,7 +7,8 @@ import xarray as xr
 from torch import Tensor, nn
 
 from clsight.hooks.forward import ClsIndex
-from clsight.hooks.gradient import Target, target_of
+from clsight.hooks.gradient import Target
+from clsight.interventions.averaging import over_draws
 from clsight.interventions.labeling import described, labeled
 from clsight.interventions.opening import Opened, open_model
 from clsight.interventions.registry import intervention
@@ -48,6 +49,8 @@ def chefer_lrp(
     cls_index: ClsIndex | None = None,
     token_mask: Any = None,
     within: str | None = None,
+    draws: int = 10,
+    seed: int = 0,
     output: Any = None,
     max_tokens: int = MOST_TOKENS,
 ) -> xr.Dataset:
@@ -66,6 +69,8 @@ def chefer_lrp(
         cls_index: Position of CLS.
         token_mask: `[sample, token]`, True = real.
         within: Name of the submodule to look at.
+        draws: Passes of a model that draws at random; the means are returned, with their spread as `…_std`.
+        seed: Start of the random streams in the first draw.
         output: From the module's output to its logits.
         max_tokens: Longest sequence.
 
@@ -76,19 +81,33 @@ def chefer_lrp(
     Raises:
         CaptureError: As `chefer`; if an operation has no rule, or the sequence is too long.
     """
-    rules = RelevanceMode(_module_of(model))
-    with rules:
-        opened = open_model(
-            model,
-            inputs,
-            cls_index=cls_index,
-            token_mask=token_mask,
-            within=within,
-            output=output,
-            graph=True,
-        )
-        with torch.enable_grad():
-            chosen = target_of(opened.output, opened.logits, target)
+    rules: RelevanceMode
+
+    def opening(*, seed: int) -> Opened:
+        nonlocal rules
+        rules = RelevanceMode(_module_of(model))
+        with rules:
+            return open_model(
+                model,
+                inputs,
+                cls_index=cls_index,
+                token_mask=token_mask,
+                within=within,
+                output=output,
+                graph=True,
+                seed=seed,
+            )
+
+    def measured(opened: Opened) -> xr.Dataset:
+        return _relevance(opened, rules, target, max_tokens=max_tokens)
+
+    return over_draws(opening, measured, draws=draws, seed=seed, of_class=True)
+
+
+def _relevance(opened: Opened, rules: RelevanceMode, target: Target | None, *, max_tokens: int) -> xr.Dataset:
+    """Return the result of one draw."""
+    with rules, torch.enable_grad():
+        chosen = opened.target_in(opened.output, opened.logits, target)
     refuse_long(opened, max_tokens, asked_by=_NAME)
     need_all_to_ask(
         opened, asked_by=_NAME, next_step="Capture with keep='gradient', which gives gradients of the CLS row"
@@ -144,6 +163,5 @@ def _labeled_relevance(opened: Opened, relevance: Tensor, rows: Tensor) -> xr.Da
             **words,
         ),
     }
-    return described(
-        opened, variables, paper=PAPER, variant="CVPR 2021, product from the first layer; CLS entry kept"
-    )
+    variant = "CVPR 2021, product from the first layer; CLS entry kept"
+    return described(opened, _NAME, variables, paper=PAPER, variant=variant)

@@ -1,6 +1,7 @@
 """What would the model answer if CLS left the last layer as it left this one? The logit lens of CLS."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 from clsight.errors import CaptureError
 from clsight.hooks.forward import ClsIndex
 from clsight.hooks.watching import original_of
+from clsight.interventions.averaging import over_draws
 from clsight.interventions.labeling import described, labeled
 from clsight.interventions.opening import Opened, open_model
 from clsight.interventions.registry import intervention
@@ -43,6 +45,8 @@ def logit_lens(
     cls_index: ClsIndex | None = None,
     token_mask: Any = None,
     within: str | None = None,
+    draws: int = 10,
+    seed: int = 0,
     output: Callable[[Any], Tensor] | None = None,
 ) -> xr.Dataset:
     """Return the model's logits if CLS left the last layer as it enters the first, or leaves each layer.
@@ -56,6 +60,8 @@ def logit_lens(
         cls_index: Position of CLS.
         token_mask: `[sample, token]`, True = real.
         within: Name of the submodule to look at.
+        draws: Passes of a model that draws at random; the means are returned, with their spread as `…_std`.
+        seed: Start of the random streams in the first draw.
         output: From the module's output to its logits.
 
     Returns:
@@ -64,7 +70,8 @@ def logit_lens(
     Raises:
         CaptureError: If there are no logits, or CLS cannot be followed from layer to layer.
     """
-    opened = open_model(
+    opening = partial(
+        open_model,
         model,
         inputs,
         cls_index=cls_index,
@@ -73,6 +80,11 @@ def logit_lens(
         output=output,
         keep=("hidden",),
     )
+    return over_draws(opening, _lens, draws=draws, seed=seed)
+
+
+def _lens(opened: Opened) -> xr.Dataset:
+    """Return the result of one draw."""
     _check_followed(opened)
     hidden = torch.from_numpy(opened.record["hidden"].values)
     found = [_answer(opened, states) for states in hidden.unbind(1)]
@@ -85,7 +97,7 @@ def logit_lens(
         units="logit",
         paper=PAPER,
     )
-    return described(opened, {"logit_lens": lens}, paper=PAPER)
+    return described(opened, "logit_lens", {"logit_lens": lens}, paper=PAPER)
 
 
 def _check_followed(opened: Opened) -> None:
@@ -110,8 +122,8 @@ def _answer(opened: Opened, states: Tensor) -> Tensor:
         changed[order, opened.position.index] = states.to(changed)
         return changed
 
-    with rerun(opened.call, gradients=False), leaving_changed(opened, -1, with_cls):
-        returned = opened.call.run()
+    with rerun(opened, gradients=False), leaving_changed(opened, -1, with_cls):
+        returned = opened.run()
     logits = opened.logits_in(returned)
     assert logits is not None
     return logits.detach()
@@ -127,5 +139,6 @@ def _check_last(opened: Opened, last: Tensor) -> None:
             type(original_of(opened.call.module)).__name__,
             expected="the same logits in a second forward pass with CLS as it was",
             got=f"logits that differ by {error:.2g}",
-            next_step="Fix what the model draws at random, such as a random CLS, and try again",
+            where="It keeps a state between passes, or draws from a stream that cannot be started anew",
+            next_step="Draw from torch's own generator, or one that the module holds as an attribute",
         )

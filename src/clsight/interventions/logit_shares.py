@@ -1,6 +1,7 @@
 """How much does each head, reading each token, add to the target directly? Direct logit attribution."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -9,9 +10,10 @@ from torch import Tensor
 
 from clsight.errors import CaptureError
 from clsight.hooks.forward import ClsIndex
-from clsight.hooks.gradient import Target, target_of
+from clsight.hooks.gradient import Target
 from clsight.hooks.operations import split
 from clsight.hooks.scores import per_query_head
+from clsight.interventions.averaging import over_draws
 from clsight.interventions.events import Normalization, Sum
 from clsight.interventions.labeling import described, labeled
 from clsight.interventions.opening import Opened, open_model
@@ -52,6 +54,8 @@ def direct_logit_attribution(
     cls_index: ClsIndex | None = None,
     token_mask: Any = None,
     within: str | None = None,
+    draws: int = 10,
+    seed: int = 0,
     output: Callable[[Any], Tensor] | None = None,
 ) -> xr.Dataset:
     """Return what each head, reading each token, adds to the target along the stream of CLS.
@@ -66,6 +70,8 @@ def direct_logit_attribution(
         cls_index: Position of CLS.
         token_mask: `[sample, token]`, True = real.
         within: Name of the submodule to look at.
+        draws: Passes of a model that draws at random; the means are returned, with their spread as `…_std`.
+        seed: Start of the random streams in the first draw.
         output: From the module's output to its logits.
 
     Returns:
@@ -78,13 +84,25 @@ def direct_logit_attribution(
         CaptureError: If the target does not fit or does not depend on CLS, the stream cannot be followed, or
             the terms do not sum to the target.
     """
-    opened = open_model(
-        model, inputs, cls_index=cls_index, token_mask=token_mask, within=within, output=output, graph=True
+    opening = partial(
+        open_model,
+        model,
+        inputs,
+        cls_index=cls_index,
+        token_mask=token_mask,
+        within=within,
+        output=output,
+        graph=True,
     )
+    return over_draws(opening, partial(_shares, target=target), draws=draws, seed=seed, of_class=True)
+
+
+def _shares(opened: Opened, target: Target | None) -> xr.Dataset:
+    """Return the result of one draw."""
     need_all(opened, "leaving", asked_by="direct_logit_attribution")
     need_stream(opened, asked_by="direct_logit_attribution", at_cls=True)
     with torch.enable_grad():
-        chosen = target_of(opened.output, opened.logits, target)
+        chosen = opened.target_in(opened.output, opened.logits, target)
     states, gradient, final = _readout(opened, chosen)
     value = chosen.detach().to(states.dtype)
     terms = {"rest": value - (gradient * states).sum(-1), "target": value}
@@ -222,4 +240,4 @@ def _labeled_terms(opened: Opened, layers: list[dict[str, Tensor]], terms: dict[
         variables[name] = labeled(opened, dims, stacked, long_name=name.replace("_", " "), **words)
     for name, values in terms.items():
         variables[name] = labeled(opened, ("sample",), values, long_name=name.replace("_", " "), **words)
-    return described(opened, variables, paper=PAPER)
+    return described(opened, "direct_logit_attribution", variables, paper=PAPER)

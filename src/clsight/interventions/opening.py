@@ -15,11 +15,13 @@ from clsight.errors import CaptureError
 from clsight.hooks.assembly import ForwardPass, Layer
 from clsight.hooks.calls import LogitsOf, logits_of
 from clsight.hooks.forward import ClsIndex, Forward, Settings
-from clsight.hooks.gradient import tap
-from clsight.hooks.model_call import ModelCall, mode_of, model_call
+from clsight.hooks.gradient import Target, tap, target_of
+from clsight.hooks.model_call import ModelCall, model_call
 from clsight.hooks.operations import AttentionCall, Skipped
 from clsight.hooks.positions import Position
+from clsight.hooks.random_streams import stream_states, undisturbed
 from clsight.hooks.recorder import Recorder, TokenMask
+from clsight.hooks.watching import original_of
 from clsight.interventions.events import Event, Trace
 from clsight.interventions.part_finder import LayerFinder, Readings
 from clsight.interventions.parts import LayerParts
@@ -46,6 +48,9 @@ class Opened:
         seen: The layers as the capture saw them.
         before: What happened before the first attention call.
         after: What happened after the last one.
+        seed: Start of every random stream in the pass.
+        has_drawn: Whether the module drew random numbers.
+        predicted: `[sample]`, the class that is explained if none is named; None for that of this pass.
     """
 
     call: ModelCall
@@ -58,6 +63,9 @@ class Opened:
     seen: list[Layer]
     before: list[Event]
     after: list[Event]
+    seed: int
+    has_drawn: bool
+    predicted: Tensor | None = None
 
     @property
     def name(self) -> str:
@@ -67,6 +75,15 @@ class Opened:
     def logits_in(self, output: Any) -> Tensor | None:
         """Return the logits `[sample, class]` in what another pass returned, found as in this one."""
         return logits_of(output, len(self.position.index), self.call.output)[0]
+
+    def run(self, *, seed: int | None = None) -> Any:
+        """Run the module once more, in eval mode and by default on the same draw, and return its output."""
+        with undisturbed(original_of(self.call.module), self.seed if seed is None else seed):
+            return self.call.run()
+
+    def target_in(self, output: Any, logits: Tensor | None, target: Target | None) -> Tensor:
+        """Return the target `[sample]` in an output; what is None is the predicted class."""
+        return target_of(output, logits, self.predicted if target is None else target)
 
 
 def open_model(
@@ -79,8 +96,11 @@ def open_model(
     keep: tuple[str, ...] = (),
     output: LogitsOf = None,
     graph: bool = False,
+    seed: int = 0,
 ) -> Opened:
     """Run a model once in eval mode, and return its record with the parts of each layer.
+
+    Every random stream starts at the seed, and afterwards goes on where it was.
 
     Args:
         model: A module, or what `clsight.load` returned.
@@ -91,6 +111,7 @@ def open_model(
         keep: As for `clsight.capture`.
         output: As for `clsight.capture`; None also stands for what is known of a subject.
         graph: Make the pass part of a graph that reaches every attention call.
+        seed: Start of every random stream.
 
     Raises:
         CaptureError: As `clsight.capture`; if CLS is padding in a sample; if a graph is asked for where none
@@ -103,8 +124,10 @@ def open_model(
         call = replace(call, output=output)
     recorder = PartsRecorder(call.module, graph=graph, keep=keep, output=call.output, **call.recording)
     gradients = torch.set_grad_enabled(recorder.needs_gradients)
-    with recorder, mode_of(recorder.module, eval_mode=True), gradients:  # the recorder holds the lock
+    with undisturbed(recorder.module, seed), recorder, gradients:
+        before = stream_states(recorder.module)
         call.run()
+        has_drawn = stream_states(recorder.module) != before
     record = call.described(recorder.record)
     pass_, finished = recorder.finished
     position = Position(finished.cls_index)
@@ -120,6 +143,8 @@ def open_model(
         seen=finished.layers,
         before=pass_.before,
         after=pass_.after,
+        seed=seed,
+        has_drawn=has_drawn,
     )
 
 

@@ -6,21 +6,24 @@ norms whose standard deviation is held fixed. The sums, norms and the map are fo
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 import xarray as xr
-from torch import Tensor, nn
+from torch import Tensor
 
 from clsight.errors import CaptureError
 from clsight.hooks.forward import ClsIndex
 from clsight.hooks.operations import AttentionCall, split
 from clsight.hooks.scores import per_query_head, query_scores
 from clsight.hooks.watching import original_of
+from clsight.interventions.averaging import over_draws
 from clsight.interventions.events import Event, LinearMap, Normalization, Scaled, Sum
 from clsight.interventions.labeling import described, labeled
 from clsight.interventions.opening import Opened, open_model
+from clsight.interventions.parameter_names import parameter_with
 from clsight.interventions.part_finder import norm_of
 from clsight.interventions.registry import intervention
 from clsight.interventions.sequences import cls_rows
@@ -56,6 +59,8 @@ def query_decomposition(
     cls_index: ClsIndex | None = None,
     token_mask: Any = None,
     within: str | None = None,
+    draws: int = 10,
+    seed: int = 0,
 ) -> xr.Dataset:
     """Return how much of the first layer's CLS scores comes from each term of its query.
 
@@ -68,6 +73,8 @@ def query_decomposition(
         cls_index: Position of CLS.
         token_mask: `[sample, token]`, True = real.
         within: Name of the submodule to look at.
+        draws: Passes of a model that draws at random; the means are returned, with their spread as `…_std`.
+        seed: Start of the random streams in the first draw.
 
     Returns:
         `score` [sample, part, head, token], which sum over `part` to the scores before masks, NaN at padding;
@@ -78,7 +85,12 @@ def query_decomposition(
         CaptureError: If no linear map gave the query as it is, as with rotary embeddings, or scores are no
             multiple of query · key, as with a position bias.
     """
-    opened = open_model(model, inputs, cls_index=cls_index, token_mask=token_mask, within=within)
+    opening = partial(open_model, model, inputs, cls_index=cls_index, token_mask=token_mask, within=within)
+    return over_draws(opening, _split_scores, draws=draws, seed=seed)
+
+
+def _split_scores(opened: Opened) -> xr.Dataset:
+    """Return the result of one draw."""
     call = opened.layers[0].call
     query = _query_map(opened, call)
     terms = _numbered(_terms(opened, query.features, opened.before[: query.place]))
@@ -104,7 +116,7 @@ def query_decomposition(
             opened, dims[:2], of_heads, long_name="share of the variance of scores, all heads", **words
         ),
     }
-    return described(opened, variables, paper=PAPER).assign_coords(part=parts)
+    return described(opened, "query_decomposition", variables, paper=PAPER).assign_coords(part=parts)
 
 
 @dataclass(frozen=True)
@@ -199,7 +211,7 @@ def _terms(opened: Opened, states: Tensor, events: Sequence[Event]) -> list[tupl
             factor = event.factor.detach() if isinstance(event.factor, Tensor) else event.factor
             read = _paired(opened, event.result, event.features, states)
             return [(name, part * factor) for name, part in _terms(opened, read, below)]
-    return [(_parameter_with(original_of(opened.call.module), states) or "input", states)]
+    return [(parameter_with(original_of(opened.call.module), states) or "input", states)]
 
 
 def _at_cls(opened: Opened, tensor: Tensor) -> list[Tensor]:
@@ -228,18 +240,6 @@ def _numbered(terms: list[tuple[str, Tensor]]) -> dict[str, Tensor]:
         copies = sum(key == name or key.startswith(f"{name} ") for key in named)
         named[f"{name} {copies + 1}" if copies else name] = term
     return named
-
-
-def _parameter_with(module: nn.Module, term: Tensor) -> str:
-    """Return the name of the parameter or buffer of which each term is a row, "" if there is none."""
-    tensors = [*module.named_parameters(), *module.named_buffers()]
-    for name, tensor in tensors:
-        if not tensor.is_floating_point() or tensor.dim() == 0 or tensor.shape[-1] != term.shape[-1]:
-            continue
-        rows = tensor.detach().reshape(-1, tensor.shape[-1]).to(term.dtype)
-        if all(bool((rows == one).all(-1).any()) for one in torch.unique(term, dim=0)):
-            return name.removesuffix(".weight")
-    return ""
 
 
 def _scale(opened: Opened, call: AttentionCall, products: Tensor) -> float:

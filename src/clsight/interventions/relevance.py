@@ -1,5 +1,6 @@
 """Which tokens does the answer rest on, by gradients of the attention weights? Chefer's rule for encoders."""
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -7,7 +8,8 @@ import xarray as xr
 from torch import Tensor
 
 from clsight.hooks.forward import ClsIndex
-from clsight.hooks.gradient import Target, target_of
+from clsight.hooks.gradient import Target
+from clsight.interventions.averaging import over_draws
 from clsight.interventions.labeling import described, labeled
 from clsight.interventions.opening import Opened, open_model
 from clsight.interventions.registry import intervention
@@ -38,6 +40,8 @@ def chefer(
     cls_index: ClsIndex | None = None,
     token_mask: Any = None,
     within: str | None = None,
+    draws: int = 10,
+    seed: int = 0,
     output: Any = None,
 ) -> xr.Dataset:
     """Return the relevance of each token for the target at CLS: the rule of ICCV 2021 for encoders.
@@ -54,6 +58,8 @@ def chefer(
         cls_index: Position of CLS.
         token_mask: `[sample, token]`, True = real.
         within: Name of the submodule to look at.
+        draws: Passes of a model that draws at random; the means are returned, with their spread as `…_std`.
+        seed: Start of the random streams in the first draw.
         output: From the module's output to its logits.
 
     Returns:
@@ -64,9 +70,21 @@ def chefer(
         CaptureError: If the target does not fit or does not reach every layer, not every key is a token that
             asks, or tokens move to other places between layers.
     """
-    opened = open_model(
-        model, inputs, cls_index=cls_index, token_mask=token_mask, within=within, output=output, graph=True
+    opening = partial(
+        open_model,
+        model,
+        inputs,
+        cls_index=cls_index,
+        token_mask=token_mask,
+        within=within,
+        output=output,
+        graph=True,
     )
+    return over_draws(opening, partial(_relevance, target=target), draws=draws, seed=seed, of_class=True)
+
+
+def _relevance(opened: Opened, target: Target | None) -> xr.Dataset:
+    """Return the result of one draw."""
     need_all_to_ask(
         opened,
         asked_by="chefer",
@@ -74,7 +92,7 @@ def chefer(
     )
     need_order(opened, asked_by="chefer")
     with torch.enable_grad():
-        chosen = target_of(opened.output, opened.logits, target)
+        chosen = opened.target_in(opened.output, opened.logits, target)
     relevance, rows = multiplied(opened, at_outputs(opened, chosen))
     return _labeled_relevance(opened, relevance, rows)
 
@@ -88,4 +106,4 @@ def _labeled_relevance(opened: Opened, relevance: Tensor, rows: Tensor) -> xr.Da
             opened, per_layer, rows, long_name="positive gradient × weight, mean over heads", **words
         ),
     }
-    return described(opened, variables, paper=PAPER, variant="ICCV 2021; CLS entry kept")
+    return described(opened, "chefer", variables, paper=PAPER, variant="ICCV 2021; CLS entry kept")

@@ -1,11 +1,13 @@
 """How much does each token add to CLS when the residual and the LayerNorm count as well?"""
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 import xarray as xr
 
 from clsight.hooks.forward import ClsIndex
+from clsight.interventions.averaging import over_draws
 from clsight.interventions.labeling import described, labeled
 from clsight.interventions.opening import Opened, open_model
 from clsight.interventions.parts import LayerParts
@@ -38,6 +40,8 @@ def norm_weighted_residual(
     cls_index: ClsIndex | None = None,
     token_mask: Any = None,
     within: str | None = None,
+    draws: int = 10,
+    seed: int = 0,
 ) -> xr.Dataset:
     """Return how much each token adds to CLS behind attention, residual and LayerNorm.
 
@@ -51,6 +55,8 @@ def norm_weighted_residual(
         cls_index: Position of CLS.
         token_mask: `[sample, token]`, True = real.
         within: Name of the submodule to look at.
+        draws: Passes of a model that draws at random; the means are returned, with their spread as `…_std`.
+        seed: Start of the random streams in the first draw.
 
     Returns:
         `norm_weighted_residual` [sample, layer, token], in [0, ∞), NaN at padding, in units of the stream;
@@ -61,7 +67,12 @@ def norm_weighted_residual(
     Raises:
         CaptureError: If they were found in no layer, or the sum is not what the model computed.
     """
-    opened = open_model(model, inputs, cls_index=cls_index, token_mask=token_mask, within=within)
+    opening = partial(open_model, model, inputs, cls_index=cls_index, token_mask=token_mask, within=within)
+    return over_draws(opening, _with_residual, draws=draws, seed=seed)
+
+
+def _with_residual(opened: Opened) -> xr.Dataset:
+    """Return the result of one draw."""
     reason = need_some(opened, "attended", asked_by="norm_weighted_residual")
     found = [_of_layer(opened, layer) for layer in opened.layers]
     norms, ratios, errors = (torch.stack(values, dim=1) for values in zip(*found, strict=True))
@@ -75,7 +86,8 @@ def norm_weighted_residual(
             opened, per_layer, errors, long_name="relative error of the sum", **words
         ),
     }
-    return described(opened, variables, paper=PAPER, variant="attention, residual and LayerNorm")
+    variant = "attention, residual and LayerNorm"
+    return described(opened, "norm_weighted_residual", variables, paper=PAPER, variant=variant)
 
 
 def _of_layer(opened: Opened, layer: LayerParts) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

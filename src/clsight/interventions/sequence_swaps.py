@@ -11,7 +11,6 @@ from torch.overrides import TorchFunctionMode
 
 from clsight.errors import CaptureError
 from clsight.hooks.layers import named_parts
-from clsight.hooks.model_call import ModelCall, mode_of
 from clsight.hooks.watching import original_of
 from clsight.interventions.opening import Opened
 from clsight.interventions.sequences import Layout, sequences_of
@@ -22,10 +21,9 @@ Change = Callable[[Tensor], Tensor]
 
 
 @contextmanager
-def rerun(call: ModelCall, *, gradients: bool) -> Iterator[None]:
-    """Run the module again inside the block: in eval mode, alone on it, without torch's native fast path."""
-    module = original_of(call.module)
-    with lock_of(module), mode_of(module, eval_mode=True), torch.set_grad_enabled(gradients), _Passive():
+def rerun(opened: Opened, *, gradients: bool) -> Iterator[None]:
+    """Run the module again inside the block: alone on it, without torch's native fast path."""
+    with lock_of(original_of(opened.call.module)), torch.set_grad_enabled(gradients), _Passive():
         yield
 
 

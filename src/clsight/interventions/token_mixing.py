@@ -1,5 +1,6 @@
 """How do the tokens mix on their way to CLS, residual and LayerNorm counted? ALTI and GlobEnc."""
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor
 
 from clsight.errors import CaptureError, did_you_mean
 from clsight.hooks.forward import ClsIndex
+from clsight.interventions.averaging import over_draws
 from clsight.interventions.labeling import described, labeled
 from clsight.interventions.opening import Opened, open_model
 from clsight.interventions.parts import LayerParts
@@ -49,6 +51,8 @@ def alti(
     cls_index: ClsIndex | None = None,
     token_mask: Any = None,
     within: str | None = None,
+    draws: int = 10,
+    seed: int = 0,
     max_tokens: int = MOST_TOKENS,
 ) -> xr.Dataset:
     """Return how near each token's contribution is to what CLS becomes (ALTI), per layer and rolled out.
@@ -64,6 +68,8 @@ def alti(
         cls_index: Position of CLS.
         token_mask: `[sample, token]`, True = real.
         within: Name of the submodule to look at.
+        draws: Passes of a model that draws at random; the means are returned, with their spread as `…_std`.
+        seed: Start of the random streams in the first draw.
         max_tokens: Longest sequence; time grows with its square.
 
     Returns:
@@ -75,7 +81,12 @@ def alti(
         CaptureError: If the sequence is too long, a projection or residual sum was not found, a key is no
             token that asks, or tokens change between layers.
     """
-    opened = open_model(model, inputs, cls_index=cls_index, token_mask=token_mask, within=within)
+    opening = partial(open_model, model, inputs, cls_index=cls_index, token_mask=token_mask, within=within)
+    return over_draws(opening, partial(_alti, max_tokens=max_tokens), draws=draws, seed=seed)
+
+
+def _alti(opened: Opened, max_tokens: int) -> xr.Dataset:
+    """Return the result of one draw."""
     _check_mixing(opened, max_tokens, asked_by="alti")
     through, scores = roll_down(opened, _alti_scores, by_shares=True)
     of_layers, real = shares(scores), opened.token_mask[:, None]
@@ -95,7 +106,7 @@ def alti(
             long_name="share of tokens clipped to 0",
         ),
     }
-    return described(opened, variables, paper=ALTI)
+    return described(opened, "alti", variables, paper=ALTI)
 
 
 @intervention(
@@ -116,6 +127,8 @@ def globenc(
     cls_index: ClsIndex | None = None,
     token_mask: Any = None,
     within: str | None = None,
+    draws: int = 10,
+    seed: int = 0,
     max_tokens: int = MOST_TOKENS,
 ) -> xr.Dataset:
     """Return the norms of what each token adds to CLS through both norms of a layer (GlobEnc), rolled out.
@@ -132,6 +145,8 @@ def globenc(
         cls_index: Position of CLS.
         token_mask: `[sample, token]`, True = real.
         within: Name of the submodule to look at.
+        draws: Passes of a model that draws at random; the means are returned, with their spread as `…_std`.
+        seed: Start of the random streams in the first draw.
         max_tokens: Longest sequence; time grows with its square.
 
     Returns:
@@ -148,7 +163,13 @@ def globenc(
             got=repr(variant),
             next_step=did_you_mean(variant, VARIANTS),
         )
-    opened = open_model(model, inputs, cls_index=cls_index, token_mask=token_mask, within=within)
+    opening = partial(open_model, model, inputs, cls_index=cls_index, token_mask=token_mask, within=within)
+    measured = partial(_globenc, variant=variant, max_tokens=max_tokens)
+    return over_draws(opening, measured, draws=draws, seed=seed)
+
+
+def _globenc(opened: Opened, variant: Variant, max_tokens: int) -> xr.Dataset:
+    """Return the result of one draw."""
     _check_mixing(opened, max_tokens, asked_by="globenc")
     _check_second_norms(opened)
     through, of_layers = roll_down(opened, _globenc_norms, by_shares=variant == "row_normalized")
@@ -163,7 +184,7 @@ def globenc(
             **words,
         ),
     }
-    return described(opened, variables, paper=GLOBENC, variant=variant)
+    return described(opened, "globenc", variables, paper=GLOBENC, variant=variant)
 
 
 def _check_mixing(opened: Opened, max_tokens: int, *, asked_by: str) -> None:

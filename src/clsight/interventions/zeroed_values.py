@@ -81,7 +81,7 @@ def value_zeroing(
     with Passes(model_call(subject_or_module, inputs, **asked)) as passes:
         zeroing = Zeroing(passes, seed)
         plan = zeroing.plan
-        sites, seeds = chosen_sites(plan.sites, layers), seeds_of(plan, draws, seed)
+        sites, seeds = chosen_sites(plan.sites, layers), seeds_of(draws, seed, has_drawn=plan.has_drawn)
         total = len(seeds) * len(sites)
         with tqdm(total=total, desc="value zeroing", unit="layer", disable=not progress) as bar:
             raw = np.stack([zeroing.distances(one, sites, bar) for one in seeds])
