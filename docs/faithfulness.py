@@ -88,6 +88,14 @@ READING_TEXT = """
 The order is another: gradient × attention, the last but random on `find-digit`, leads here, and rollout,
 which found the digit, is the last but random. No attribution is the best; ask it of your model.
 """
+PEERS = """
+## Against published peers
+
+`python benchmarks/attribution_peers.py` runs published peers, unchanged, in an environment of their own, on
+small models with fixed weights and on scores that are drawn. Tests compare clsight's numbers with theirs;
+where a convention differs, by the formula that is said here. The largest differences found, in float64:
+
+"""
 OVERVIEW = """
 ## Metrics
 
@@ -103,6 +111,7 @@ def page() -> str:
     parts = [INTRODUCTION, attributions()]
     parts += [FIND_DIGIT, table("find_digit"), READING_DIGIT]
     parts += [TEXT, table("text_classifier"), READING_TEXT]
+    parts += [PEERS, table("attribution_peers")]
     parts += [OVERVIEW, *rows, *map(section, metrics)]
     return "".join(parts)
 

@@ -1,0 +1,169 @@
+r"""What do published peers give for attributions and their faithfulness, on small models?
+
+    python3.11 -m venv /tmp/attribution-peers
+    PIP="/tmp/attribution-peers/bin/python -m pip install -c constraints.txt"
+    $PIP torch==2.13.0 transformers timm captum joblib lime matplotlib opencv-python pandas pytreebank \
+        regex scikit-image scikit-learn seaborn shap thermostat-datasets==1.1.0
+    $PIP --no-deps ferret-xai==0.4.2
+    /tmp/attribution-peers/bin/python benchmarks/attribution_peers.py [--peer NAME] [--write]
+
+The peers declare older numpy, transformers or torch than clsight runs with: hence `--no-deps`, and what they
+import by hand. `--dry-run` shows first that no other torch comes. All peers run unchanged. clsight is not
+needed: tests/peer_cases.py builds models with fixed weights, and inputs. `--write` keeps the numbers for the
+tests, which compare clsight's with them; without it they are compared with those kept. The exit code is 1 if
+one differs by more than 1e-12.
+
+- ferret 0.4.2: AOPC comprehensiveness and sufficiency, leave-one-out and its τ, average precision, of a BERT
+  classifier. It removes only tokens with scores above 0: its `only_pos=False` fails under numpy 2 ("The truth
+  value of an empty array is ambiguous"). So scores are raised by a constant to rank all tokens.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tests"))
+
+import peer_cases as cases  # noqa: E402 - of the tests
+
+Numbers = dict[str, Any]  # by question; a list per sample
+TOLERANCE = 1e-12  # another machine may sum in another order
+
+
+def main() -> None:
+    """Run the peers; print the largest difference from the numbers kept, or keep these."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--peer", choices=PEERS, help="run this one alone")
+    parser.add_argument("--write", action="store_true", help="keep the numbers for the tests")
+    options = parser.parse_args()
+    worst = 0.0
+    for name in [options.peer] if options.peer else PEERS:
+        distribution, path, run = PEERS[name]
+        found = run()
+        if options.write:
+            kept = json.loads(path.read_text()) if path.exists() else {}
+            kept[name] = {"versions": versions(distribution), "numbers": found}
+            path.write_text(json.dumps(kept, indent=1) + "\n")
+        apart = difference(found, cases.numbers(path, name))
+        print(f"{name}: {versions(distribution)}: largest difference {apart:.1e}")
+        worst = max(worst, apart)
+    sys.exit(f"largest difference {worst:.1e}" if worst > TOLERANCE else 0)
+
+
+def versions(distribution: str) -> str:
+    """Return the versions that a peer was run with."""
+    return ", ".join(f"{name} {version(name)}" for name in (distribution, "torch", "numpy"))
+
+
+def difference(found: Any, kept: Any) -> float:
+    """Return the largest difference between two results of the same form; infinite if the forms differ."""
+    if isinstance(found, dict):
+        return max(difference(found[name], kept.get(name)) for name in found)
+    if isinstance(found, list):
+        if not isinstance(kept, list) or len(found) != len(kept):
+            return float("inf")
+        return max(map(difference, found, kept))
+    return float("inf") if kept is None else abs(found - kept)
+
+
+def of_ferret() -> Numbers:
+    """Return ferret's numbers for each sentence and the class predicted for it.
+
+    Its text is decoded and tokenized anew; with one word per id that is no change. Names say what becomes of
+    removed words, and "positive" where scores are not raised.
+    """
+    from ferret.evaluators.faithfulness_measures import (
+        AOPC_Comprehensiveness_Evaluation,
+        AOPC_Sufficiency_Evaluation,
+        TauLOO_Evaluation,
+    )
+    from ferret.evaluators.plausibility_measures import AUPRC_PlausibilityEvaluation
+
+    faithful = {
+        "comprehensiveness": AOPC_Comprehensiveness_Evaluation,
+        "sufficiency": AOPC_Sufficiency_Evaluation,
+    }
+    module, tokenizer = cases.text_case()[0], word_tokenizer()
+    found: Numbers = {}
+    for explained in explanations(module, tokenizer):
+        for name, kind in faithful.items():
+            evaluation = kind(module, tokenizer)
+            for question, (raised, asked) in removals(name).items():
+                given = replace(explained, scores=explained.scores + raised)
+                score = evaluation.compute_evaluation(given, target=given.target, **asked).score
+                found.setdefault(question, []).append(float(score))
+        tau = TauLOO_Evaluation(module, tokenizer)
+        effects = tau.compute_leave_one_out_occlusion(explained.text, target=explained.target)
+        found.setdefault("leave_one_out", []).append((-effects).tolist())
+        score = tau.compute_evaluation(explained, target=explained.target).score
+        found.setdefault("leave_one_out_tau", []).append(float(score))
+        score = (
+            AUPRC_PlausibilityEvaluation(module, tokenizer)
+            .compute_evaluation(explained, only_pos=False)
+            .score
+        )
+        found.setdefault("auprc", []).append(float(score))
+    return found
+
+
+def removals(name: str) -> dict[str, tuple[float, dict[str, Any]]]:
+    """Return how a measure of removal is asked, by question: what scores are raised by, and options."""
+    above_all = 10.0
+    return {
+        f"aopc_{name}, deletion": (above_all, {}),
+        f"aopc_{name}, mask id": (above_all, {"removal_args": {"remove_tokens": False}}),
+        f"aopc_{name}, deletion, positive": (0.0, {}),
+        f"{name} at 20 %, deletion": (above_all, {"removal_args": {"thresholds": [0.2]}}),
+    }
+
+
+def explanations(module: Any, tokenizer: Any) -> list[Any]:
+    """Return each sentence with its scores, words known to be evidence, and the class predicted for it."""
+    from ferret.explainers.explanation import ExplanationWithRationale
+
+    found = []
+    for ids, scores, rationale in zip(
+        cases.sentences(), cases.text_case()[1], cases.rationales(), strict=True
+    ):
+        text = tokenizer.decode(ids)
+        encoded = tokenizer(text, return_tensors="pt")
+        assert encoded["input_ids"][0].tolist() == cases.enclosed(ids)
+        with torch.no_grad():
+            target = int(module(**encoded).logits.argmax())
+        tokens = tokenizer.convert_ids_to_tokens(encoded["input_ids"][0])
+        found.append(ExplanationWithRationale(text, tokens, scores, "drawn", target, np.array(rationale)))
+    return found
+
+
+def word_tokenizer() -> Any:
+    """Return a tokenizer with one word per id."""
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from tokenizers.pre_tokenizers import WhitespaceSplit
+    from tokenizers.processors import TemplateProcessing
+    from transformers import PreTrainedTokenizerFast
+
+    ids = {word: number for number, word in enumerate(cases.VOCABULARY)}
+    tokenizer = Tokenizer(WordLevel(ids, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = WhitespaceSplit()
+    ends = [(word, ids[word]) for word in ("[CLS]", "[SEP]")]
+    tokenizer.post_processor = TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=ends)
+    named = {f"{word[1:-1].lower()}_token": word for word in cases.SPECIAL}
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=40, **named)
+
+
+PEERS: dict[str, tuple[str, Path, Callable[[], Numbers]]] = {
+    "ferret": ("ferret-xai", cases.FAITHFULNESS, of_ferret),
+}
+
+if __name__ == "__main__":
+    main()
