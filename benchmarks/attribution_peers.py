@@ -5,6 +5,7 @@ r"""What do published peers give for attributions and their faithfulness, on sma
     $PIP torch==2.13.0 transformers timm captum joblib lime matplotlib opencv-python pandas pytreebank \
         regex scikit-image scikit-learn seaborn shap thermostat-datasets==1.1.0
     $PIP --no-deps ferret-xai==0.4.2
+    $PIP quantus==0.6.0
     /tmp/attribution-peers/bin/python benchmarks/attribution_peers.py [--peer NAME] [--write]
 
 The peers declare older numpy, transformers or torch than clsight runs with: hence `--no-deps`, and what they
@@ -16,6 +17,9 @@ one differs by more than 1e-12.
 - ferret 0.4.2: AOPC comprehensiveness and sufficiency, leave-one-out and its τ, average precision, of a BERT
   classifier. It removes only tokens with scores above 0: its `only_pos=False` fails under numpy 2 ("The truth
   value of an empty array is ambiguous"). So scores are raised by a constant to rank all tokens.
+- Quantus 0.6.0: pixel flipping, region perturbation, faithfulness estimate, pointing game, top-k
+  intersection, area under ROC, and the randomization of weights (MPRT), of a classifier of steps and a ViT.
+  Its own areas under curves fail under numpy 2.4 ("module 'numpy' has no attribute 'trapz'").
 """
 
 import argparse
@@ -34,6 +38,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
 import peer_cases as cases  # noqa: E402 - of the tests
+from encoder_builders import declare_torchvision_operators  # noqa: E402 - of the tests
 
 Numbers = dict[str, Any]  # by question; a list per sample
 TOLERANCE = 1e-12  # another machine may sum in another order
@@ -45,6 +50,7 @@ def main() -> None:
     parser.add_argument("--peer", choices=PEERS, help="run this one alone")
     parser.add_argument("--write", action="store_true", help="keep the numbers for the tests")
     options = parser.parse_args()
+    declare_torchvision_operators()  # where torchvision has a build for CUDA alone
     worst = 0.0
     for name in [options.peer] if options.peer else PEERS:
         distribution, path, run = PEERS[name]
@@ -161,8 +167,112 @@ def word_tokenizer() -> Any:
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=40, **named)
 
 
+def of_quantus() -> Numbers:
+    """Return Quantus' numbers, by question; curves are a list per sample, over steps or patches removed."""
+    return {**curves_of_quantus(), **evidence_of_quantus(), **cascade_of_quantus()}
+
+
+def curves_of_quantus() -> Numbers:
+    """Return probabilities as steps or patches turn 0, and how the effects of single steps rank."""
+    import quantus
+
+    module, x, classes, scores = cases.steps_case()
+    each = {"features_in_step": cases.CHANNELS, "perturb_baseline": 0.0, **AS_THEY_ARE}
+    call = {
+        "model": module,
+        "x_batch": x.numpy(),
+        "y_batch": np.array(classes),
+        "a_batch": np.repeat(scores[..., None], cases.CHANNELS, axis=-1),
+        "channel_first": True,
+        "softmax": True,
+    }
+    found = {
+        "pixel flipping": quantus.PixelFlipping(**each)(**call),
+        "single steps, tau": quantus.FaithfulnessEstimate(similarity_func=taus, **each)(**call),
+    }
+    module, x, classes, scores = cases.pictures_case()
+    call |= {
+        "model": module,
+        "x_batch": x.numpy(),
+        "y_batch": np.array(classes),
+        "a_batch": scores.repeat(8, axis=1).repeat(8, axis=2)[:, None],
+    }
+    regions = {"patch_size": 8, "regions_evaluation": 16, "perturb_baseline": 0.0, **AS_THEY_ARE}
+    for order in ("morf", "lerf"):
+        found[f"region perturbation, {order}"] = quantus.RegionPerturbation(order=order, **regions)(**call)
+    return plain(found)
+
+
+def taus(a: Any, b: Any, batched: bool) -> Any:
+    """Return Kendall's τ-b of each row; Quantus' own similarities are Pearson's and Spearman's."""
+    from scipy.stats import kendalltau
+
+    assert batched
+    return np.array([kendalltau(one, other).statistic for one, other in zip(a, b, strict=True)])
+
+
+def evidence_of_quantus() -> Numbers:
+    """Return how well scores of patches find those that are marked, 4 × 4 pixels standing for the patches."""
+    import quantus
+
+    scores, marked = cases.marked_patches()
+    call = {
+        "model": cases.pictures_case()[0],
+        "x_batch": scores[:, None].astype(np.float32),
+        "y_batch": np.zeros(len(scores), dtype=int),
+        "a_batch": scores[:, None],
+        "s_batch": marked[:, None],
+        "channel_first": True,
+    }
+    share = [quantus.TopKIntersection(k=k, **AS_THEY_ARE)(**call) for k in range(1, 16)]
+    return plain(
+        {
+            "pointing game": np.array(quantus.PointingGame(**AS_THEY_ARE)(**call)).astype(float),
+            "top-k intersection": np.transpose(share),
+            "area under ROC": quantus.AUC(**AS_THEY_ARE)(**call),
+        }
+    )
+
+
+def cascade_of_quantus() -> Numbers:
+    """Return the rank correlations of two attributions with themselves, by part of the model.
+
+    Quantus calls `reset_parameters` of each part from the last registered to the first; in `cases.Unit` that
+    puts weights in the random order that clsight's cascade takes.
+    """
+    import quantus
+
+    module, x, classes, _ = cases.steps_case()
+    explained = {
+        "attention": lambda model, inputs, targets, **_: model.last_attention(torch.tensor(inputs)),
+        "gradient": lambda model, inputs, targets, **_: model.gradient_times_input(
+            torch.tensor(inputs), list(targets)
+        ),
+    }
+    found: Numbers = {}
+    for name, explain in explained.items():
+        similar = quantus.MPRT(similarity_func=quantus.similarity_func.correlation_spearman, **AS_THEY_ARE)(
+            model=module,
+            x_batch=x.numpy(),
+            y_batch=np.array(classes),
+            explain_func=lambda explain=explain, **given: explain(**given).detach().numpy()[..., None],
+            channel_first=True,
+        )
+        found[f"cascade, {name}"] = plain(similar)
+    return found
+
+
+def plain(found: Any) -> Any:
+    """Return results as numbers of Python."""
+    if isinstance(found, dict):
+        return {name: plain(one) for name, one in found.items()}
+    return np.asarray(found, dtype=float).tolist()
+
+
+AS_THEY_ARE = {"normalise": False, "abs": False, "disable_warnings": True}
 PEERS: dict[str, tuple[str, Path, Callable[[], Numbers]]] = {
     "ferret": ("ferret-xai", cases.FAITHFULNESS, of_ferret),
+    "quantus": ("quantus", cases.FAITHFULNESS, of_quantus),
 }
 
 if __name__ == "__main__":
