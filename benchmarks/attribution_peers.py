@@ -5,8 +5,13 @@ r"""What do published peers give for attributions and their faithfulness, on sma
     $PIP torch==2.13.0 transformers timm captum joblib lime matplotlib opencv-python pandas pytreebank \
         regex scikit-image scikit-learn seaborn shap thermostat-datasets==1.1.0
     $PIP --no-deps ferret-xai==0.4.2
-    $PIP quantus==0.6.0
-    /tmp/attribution-peers/bin/python benchmarks/attribution_peers.py [--peer NAME] [--write]
+    $PIP quantus==0.6.0 zennit==0.5.1 tabulate
+    $PIP --no-deps lxt==2.1
+    /tmp/attribution-peers/bin/python -m pip install --no-deps --target /tmp/attribution-peers/older \
+        transformers==4.53.3 tokenizers==0.21.4 huggingface-hub==0.36.2
+    /tmp/attribution-peers/bin/python benchmarks/attribution_peers.py --peer ferret quantus [--write]
+    PYTHONPATH=/tmp/attribution-peers/older \
+        /tmp/attribution-peers/bin/python benchmarks/attribution_peers.py --peer lxt [--write]
 
 The peers declare older numpy, transformers or torch than clsight runs with: hence `--no-deps`, and what they
 import by hand. `--dry-run` shows first that no other torch comes. All peers run unchanged. clsight is not
@@ -20,6 +25,9 @@ one differs by more than 1e-12.
 - Quantus 0.6.0: pixel flipping, region perturbation, faithfulness estimate, pointing game, top-k
   intersection, area under ROC, and the randomization of weights (MPRT), of a classifier of steps and a ViT.
   Its own areas under curves fail under numpy 2.4 ("module 'numpy' has no attribute 'trapz'").
+- LXT 2.1: AttnLRP of a BERT and CP-LRP of a ViT of torchvision, in their last attention, where both are
+  linear. It needs an older transformers ("cannot import name 'find_pruneable_heads_and_indices' from
+  'transformers.pytorch_utils'" with 5.23), hence the folder.
 """
 
 import argparse
@@ -47,12 +55,12 @@ TOLERANCE = 1e-12  # another machine may sum in another order
 def main() -> None:
     """Run the peers; print the largest difference from the numbers kept, or keep these."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--peer", choices=PEERS, help="run this one alone")
+    parser.add_argument("--peer", choices=PEERS, nargs="+", default=[*PEERS], help="run these alone")
     parser.add_argument("--write", action="store_true", help="keep the numbers for the tests")
     options = parser.parse_args()
     declare_torchvision_operators()  # where torchvision has a build for CUDA alone
     worst = 0.0
-    for name in [options.peer] if options.peer else PEERS:
+    for name in options.peer:
         distribution, path, run = PEERS[name]
         found = run()
         if options.write:
@@ -262,6 +270,37 @@ def cascade_of_quantus() -> Numbers:
     return found
 
 
+def of_lxt() -> Numbers:
+    """Return the relevance of what the last attention reads at each token, as gradient × input.
+
+    Of a BERT under AttnLRP, that of the values, `[sample][token][head]`; of a ViT under CP-LRP, that of the
+    first norm's result, `[sample][token]`. LXT patches the classes of torch for good: it is the last peer.
+    """
+    from lxt.efficient import monkey_patch
+    from torchvision.models import vision_transformer
+    from transformers.models.bert import modeling_bert
+
+    monkey_patch(modeling_bert)  # before the model is built
+    bert, words, classes = cases.bert_case()
+    attention = bert.bert.encoder.layer[-1].attention.self
+    values = relevance(bert, words, classes, of=attention.value)
+    per_head = values.unflatten(-1, (attention.num_attention_heads, -1)).sum(-1)
+    monkey_patch(vision_transformer)
+    vit, pixels, classes = cases.torchvision_case()
+    of_norm = relevance(vit, {"x": pixels}, classes, of=vit.encoder.layers[-1].ln_1)
+    return plain({"AttnLRP, last values": per_head, "CP-LRP, last attention": of_norm.sum(-1)})
+
+
+def relevance(module: Any, inputs: Any, classes: list[int], *, of: Any) -> torch.Tensor:
+    """Return gradient × value of the result of one part, `[sample, token, channel]`."""
+    read: list[torch.Tensor] = []
+    handle = of.register_forward_hook(lambda _, __, result: read.append(result))
+    chosen = module(**inputs).gather(1, torch.tensor(classes)[:, None]).sum()
+    handle.remove()
+    (slope,) = torch.autograd.grad(chosen, read)
+    return (slope * read[0]).detach()
+
+
 def plain(found: Any) -> Any:
     """Return results as numbers of Python."""
     if isinstance(found, dict):
@@ -273,6 +312,7 @@ AS_THEY_ARE = {"normalise": False, "abs": False, "disable_warnings": True}
 PEERS: dict[str, tuple[str, Path, Callable[[], Numbers]]] = {
     "ferret": ("ferret-xai", cases.FAITHFULNESS, of_ferret),
     "quantus": ("quantus", cases.FAITHFULNESS, of_quantus),
+    "lxt": ("lxt", cases.INTERVENTIONS, of_lxt),
 }
 
 if __name__ == "__main__":

@@ -99,7 +99,9 @@ where a convention differs, by the formula that is said here. The largest differ
 NOT_COMPARED = """
 Not compared: Quantus' own areas under curves, which fail under numpy 2.4; its baseline "mean", one number for
 all channels, where that of clsight is the mean step or patch; and what clsight does not ask, such as
-Relevance Rank Accuracy, Relevance Mass Accuracy, Faithfulness Correlation and Infidelity.
+Relevance Rank Accuracy, Relevance Mass Accuracy, Faithfulness Correlation and Infidelity. LXT's rules are
+those of direct logit attribution in the last attention alone: elsewhere they also go through other tokens,
+feed-forward steps and, in AttnLRP, the softmax; those of `chefer_lrp` are other rules throughout.
 """
 OVERVIEW = """
 ## Metrics

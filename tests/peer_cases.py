@@ -12,10 +12,12 @@ import torch
 from torch import nn
 from torch.nn.functional import gelu, layer_norm, linear, scaled_dot_product_attention
 
+from encoder_builders import TEXT, declare_torchvision_operators, words
 from relevance_peers import drawn, peer_bert, peer_vit
 
 HERE = Path(__file__).parent
 FAITHFULNESS = HERE / "faithfulness" / "peers.json"
+INTERVENTIONS = HERE / "interventions" / "peers.json"
 
 WIDTH, HEADS, CHANNELS, STEPS, CLASSES = 12, 3, 4, 7, 3
 
@@ -192,6 +194,45 @@ def text_case():
 def rationales():
     """Words that are known to be evidence, one list of 0 and 1 per sample, [CLS] and [SEP] as 0."""
     return [[0, *(np.arange(length) % 3 == 1).astype(int).tolist(), 0] for length in LENGTHS]
+
+
+# Two models whose last feed-forward step writes its bias alone, whatever it reads: what their last attention
+# writes into CLS reaches the answer through norms and a linear head, and no other way.
+
+
+def torchvision_case():
+    """A ViT of torchvision, whose last values have no bias, pictures, and classes."""
+    declare_torchvision_operators()
+    from torchvision.models.vision_transformer import VisionTransformer
+
+    sizes = dict(image_size=32, patch_size=8, num_layers=2, num_heads=3, hidden_dim=24, mlp_dim=40)
+    module = drawn(VisionTransformer(**sizes, num_classes=5), 14)
+    last = module.encoder.layers[-1]
+    last.mlp[3].weight.data.zero_()
+    last.self_attention.in_proj_bias.data[48:].zero_()
+    return module, torch.from_numpy(scores(3, 3, 32, 32, seed=15)), [4, 0, 2]
+
+
+class ReadAtCls(nn.Module):
+    """A BERT without pooler, and a linear head."""
+
+    def __init__(self):
+        super().__init__()
+        from transformers.models.bert.modeling_bert import BertConfig, BertModel
+
+        self.bert = BertModel(BertConfig(**TEXT, attn_implementation="eager"), add_pooling_layer=False)
+        self.head = nn.Linear(self.bert.config.hidden_size, CLASSES)
+
+    def forward(self, input_ids, attention_mask):
+        return self.head(self.bert(input_ids, attention_mask=attention_mask).last_hidden_state[:, 0])
+
+
+def bert_case():
+    """A BERT, padded token ids, and classes."""
+    declare_torchvision_operators()
+    module = drawn(ReadAtCls(), 18)
+    module.bert.encoder.layer[-1].output.dense.weight.data.zero_()
+    return module, words(), [1, 0, 2]
 
 
 def predicted(logits):
