@@ -127,7 +127,7 @@ def fit(settings: RunSettings, task: Task, data: Data) -> Iterator[Training]:
             loss = cross_entropy(model(part.inputs, part.token_mask), part.labels)
             optimizer.zero_grad()
             torch.autograd.backward(loss)
-            [training.rate, *_] = schedule.get_last_lr()
+            training.rate = float(schedule.get_last_lr()[0])
             optimizer.step()
             schedule.step()
             training.step += 1

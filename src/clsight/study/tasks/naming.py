@@ -44,7 +44,7 @@ def own_task(name: str, *, allow: bool) -> TaskMaker:
         got = f"no `{attribute}`" if maker is None else f"an object of type {type(maker).__name__}"
         own = [each for each, value in vars(module).items() if inspect.isfunction(value)]
         raise _refusal(name, f"a function in {module_name}", got, did_you_mean(attribute, own))
-    return maker  # type: ignore[no-any-return]
+    return maker
 
 
 def _listed(name: str) -> TaskMaker:
