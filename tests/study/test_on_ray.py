@@ -27,14 +27,15 @@ def cluster():
     import ray
     from ray.cluster_utils import Cluster
 
-    os.environ["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
-    made.add_node(num_cpus=1)
-    ray.init(address=made.address, log_to_driver=False)
-    made.wait_for_nodes()
-    yield made
-    ray.shutdown()
-    made.shutdown()
+    with pytest.MonkeyPatch.context() as patch:  # its workers import what this process can
+        patch.setenv("PYTHONPATH", os.pathsep.join(path for path in sys.path if path))
+        made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+        made.add_node(num_cpus=1)
+        ray.init(address=made.address, log_to_driver=False)
+        made.wait_for_nodes()
+        yield made
+        ray.shutdown()
+        made.shutdown()
 
 
 def test_every_run_comes_back_from_two_nodes_and_an_error_is_a_result(cluster):
