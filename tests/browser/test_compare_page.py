@@ -56,6 +56,8 @@ def test_pages_keep_the_selection(watched):
 def test_unknown_page_names_those_that_exist(watched):
     page = watched.page
     page.goto("/statistics")
-    expect(page.get_by_role("alert").first).to_contain_text("The pages are Inspect, Compare, Data set, Trust.")
+    expect(page.get_by_role("alert").first).to_contain_text(
+        "The pages are Inspect, Compare, Data set, Trust."
+    )
     page.get_by_role("link", name="Open the first view").click()
     expect(page.locator(f"#{ids.DETAIL} h2")).to_have_text("Layer 0, head 0")
