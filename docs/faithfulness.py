@@ -26,7 +26,9 @@ by sample.
 
 ## What is removed, and how
 
-Words, patches and steps. [CLS], registers, distillation and special tokens stay, and so does padding. They
+Words, patches and steps. [CLS], registers, distillation and special tokens stay, and so does padding. A plain
+module does not say what its tokens are: `notes` tell it, special ids in its config stay, and `token_kind=`
+states the rest. They
 go in the order of the attribution, highest first, of equal ones the earlier; the number of tokens is
 rounded up. The answer is the probability of the class that the model predicts for the whole input, or of
 `target=`.

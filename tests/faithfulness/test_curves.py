@@ -228,8 +228,8 @@ def test_the_model_is_left_as_it_was():
 def test_result_says_how_it_was_made():
     model = torch_classifier()
     result = removal_curves(model.module, model.inputs, scores_for(model.case), steps=2, progress=False)
-    attrs = {name: result.attrs[name] for name in ("model", "removal", "draws", "notes")}
-    assert attrs == {"model": "Classifier", "removal": "mask", "draws": 1, "notes": []}
+    attrs = {name: result.attrs[name] for name in ("model", "removal", "draws")}
+    assert attrs == {"model": "Classifier", "removal": "mask", "draws": 1}
     assert result.deletion.attrs["units"] == "probability"
     assert result.removed.attrs["long_name"] == "share of the tokens that may be removed"
     # whole and empty, one sample without its tokens, other hidden content, and the middle of two curves

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from clsight.errors import CaptureError
 from clsight.faithfulness.attributed import Kinds, Text, checked_kinds, removable_in
+from clsight.faithfulness.unknown_kinds import are_numbered, with_special_ids
 from clsight.hooks import capture
 from clsight.hooks.calls import arguments_of
 from clsight.hooks.forward import ClsIndex
@@ -48,6 +49,7 @@ class Batch:
         row: `[sample, token]`, row of each patch, −1 where there is none; None if the input is no picture.
         column: Likewise.
         extra_keys: How many tokens at the end are no tokens of the sequence.
+        notes: What a reader should know of the tokens.
     """
 
     call: ModelCall
@@ -55,6 +57,7 @@ class Batch:
     row: NDArray[np.int16] | None = None
     column: NDArray[np.int16] | None = None
     extra_keys: int = 0
+    notes: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -128,7 +131,7 @@ def batch_of(
     """Return a call of a model with the kinds of its tokens.
 
     Kinds are those stated, else those the subject knows, else those of the attribution `like`, else those of
-    a capture, which tells [CLS] and padding from steps.
+    a capture, which tells [CLS] and padding from steps; what is not known then is told in `notes`.
 
     Raises:
         CaptureError: As `clsight.capture`.
@@ -153,7 +156,15 @@ def batch_of(
         with undisturbed(call.module, seed=0):
             record = capture(model, inputs, keep=(), **asked)
         kinds, extra = record["token_kind"].values, _extra_keys(record["token_text"].values)
-    return Batch(call, _with_padding(kinds, call.token_mask), row, column, extra)
+    batch = Batch(call, _with_padding(kinds, call.token_mask), row, column, extra)
+    if (
+        known is not None
+        or stated is not None
+        or not are_numbered(batch.kind[:, : batch.kind.shape[1] - extra])
+    ):
+        return batch
+    kinds, note = with_special_ids(batch.kind, call.module, batch.arguments)
+    return replace(batch, kind=kinds, notes=(note,))
 
 
 def _place(like: xr.DataArray, name: str) -> NDArray[np.int16] | None:

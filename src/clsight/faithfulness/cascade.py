@@ -101,7 +101,8 @@ def randomization_cascade(
             shuffle(unit)
             steps.append(measured())
     result = _correlations(trained, steps, batch.removable, [unit.name for unit in units])
-    result.attrs = {"measure": label, "seed": seed, "model": batch.name, "notes": list(batch.call.notes)}
+    result.attrs = {"measure": label, "seed": seed, "model": batch.name}
+    result.attrs["notes"] = [*batch.call.notes, *batch.notes]
     result.attrs["sentence"] = _sentence(result, label)
     return result
 

@@ -121,7 +121,7 @@ def attributes_of(answers: Answers) -> dict[str, Any]:
         **({"baseline": answers.baseline} if answers.baseline is not None else {}),
         "draws": answers.draws,
         "passes": answers.passes,
-        "notes": [*answers.batch.call.notes, *answers.notes],
+        "notes": [*answers.batch.call.notes, *answers.batch.notes, *answers.notes],
     }
 
 
