@@ -206,7 +206,9 @@ def test_gradient_without_logits_tells_what_to_pass():
 
 
 def test_target_out_of_range_is_refused():
-    with pytest.raises(CaptureError, match=r"`target`: expected a class between 0 and 3, but got 4"):
+    with pytest.raises(
+        CaptureError, match=r"`target`: expected a class between 0 and 3, for all .* samples, but got 4"
+    ):
         clsight.capture(Classifier(fused), torch.randn(3, 7, 12), keep="gradient", target=4)
 
 

@@ -7,7 +7,7 @@ from torch import nn
 
 import clsight
 import reference_decompositions as reference
-from clsight.interventions import chefer
+from clsight.interventions import chefer, direct_logit_attribution, integrated_gradients
 from decomposed_models import model, torch_classifier, without_padding
 from dense_gradients import dense_bert, dense_torch, dense_vit
 
@@ -94,3 +94,22 @@ def test_target_that_does_not_reach_the_layers_is_refused():
         "that layer `attention` does not reach. Choose a target that the answer is read off, and run without "
         "no_grad inside."
     )
+
+
+@pytest.mark.parametrize("target", ["seven", 1.5, [1, 2], [[0, 1, 2]], True, 3, -1, [0, 1, 3]])
+@pytest.mark.parametrize("method", [chefer, direct_logit_attribution, integrated_gradients])
+def test_target_that_is_no_class_of_the_model_is_refused(method, target):
+    case = model("BERT")
+    with pytest.raises(clsight.CaptureError) as refused:
+        method(case.module, case.inputs, target=target)
+    assert str(refused.value) == (
+        "`target`: expected a class between 0 and 2, for all or for each of 3 samples, but got "
+        f"{target!r}. Pass one class index, one per sample, or a function of the module's output."
+    )
+
+
+def test_target_may_be_a_number_of_any_whole_type():
+    case = model("BERT")
+    expected = chefer(case.module, case.inputs, target=1).chefer
+    for target in (np.int64(1), torch.tensor(1, dtype=torch.int32), np.array([1, 1, 1]), [1]):
+        np.testing.assert_array_equal(chefer(case.module, case.inputs, target=target).chefer, expected)

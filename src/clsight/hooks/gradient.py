@@ -85,15 +85,30 @@ def target_of(output: Any, logits: Tensor | None, target: Target | None) -> Tens
         )
     if target is None:
         return logits.amax(dim=1)
-    index = torch.as_tensor(target, device=logits.device).expand(len(logits))
-    if bool(((index < 0) | (index >= logits.shape[1])).any()):
+    return logits.gather(1, _classes(target, logits)[:, None]).squeeze(1)
+
+
+def _classes(target: int | Sequence[int] | Tensor, logits: Tensor) -> Tensor:
+    """Return the class that is meant in each sample, `[sample]`.
+
+    Raises:
+        CaptureError: If it is no whole number, there is no such class, or their number does not fit.
+    """
+    samples, classes = logits.shape
+    try:
+        index = torch.as_tensor(target, device=logits.device)
+    except (TypeError, ValueError, RuntimeError):  # what torch raises for texts and ragged lists
+        index = logits.new_empty(0)
+    is_whole = not index.is_floating_point() and index.dtype != torch.bool and not index.is_complex()
+    fits = is_whole and index.shape in ((), (1,), (samples,))
+    if not fits or bool(((index < 0) | (index >= classes)).any()):
         raise CaptureError(
             "target",
-            expected=f"a class between 0 and {logits.shape[1] - 1}",
-            got=str(target),
-            next_step="Pass one class index, or one per sample",
+            expected=f"a class between 0 and {classes - 1}, for all or for each of {samples} samples",
+            got=repr(target) if isinstance(target, str) else str(target),
+            next_step="Pass one class index, one per sample, or a function of the module's output",
         )
-    return logits.gather(1, index[:, None]).squeeze(1)
+    return index.long().expand(samples)
 
 
 def _of_function(target: Callable[[Any], Tensor], output: Any) -> Tensor:
