@@ -175,6 +175,11 @@ def test_target_by_default_is_the_class_predicted_on_the_input():
             "zero",
             "`cls_baseline`: expected zeros, mean, kept, or a tensor, but got 'zero'. Did you mean `zeros`?",
         ),
+        (
+            np.zeros(24),
+            "`cls_baseline`: expected zeros, mean, kept, or a tensor, but got an object of type ndarray. "
+            "Pass one vector as a tensor: torch.as_tensor(array).",
+        ),
         (torch.zeros(3), "`cls_baseline`: expected a tensor of shape (channel=24), but got shape (3,)."),
     ],
 )

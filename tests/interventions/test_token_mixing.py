@@ -86,6 +86,17 @@ def test_long_sequences_are_refused_in_a_sentence(measure):
     )
 
 
+@pytest.mark.parametrize("most", ["a", 2.5, True, 0])
+def test_limit_that_is_no_number_of_tokens_is_refused(most):
+    case = model("torch, post-norm")
+    with pytest.raises(clsight.CaptureError) as refused:
+        alti(case.module, case.inputs, max_tokens=most)
+    assert str(refused.value) == (
+        f"`alti`: expected `max_tokens` as a whole number, 1 or more, but got {most!r}. Leave it out for the "
+        "usual limit."
+    )
+
+
 def test_unknown_variant_names_the_nearest():
     case = model("torch, post-norm")
     with pytest.raises(

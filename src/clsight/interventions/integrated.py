@@ -235,6 +235,13 @@ def _baseline_of(opened: Opened, states: Tensor, of_cls: Baseline, of_others: Ba
 
 def _filled(opened: Opened, states: Tensor, baseline: Baseline, name: str) -> Tensor:
     """Return one kind of baseline for every token."""
+    if not isinstance(baseline, str | Tensor):
+        raise CaptureError(
+            name,
+            expected="zeros, mean, kept, or a tensor",
+            got=f"an object of type {type(baseline).__name__}",
+            next_step="Pass one vector as a tensor: torch.as_tensor(array)",
+        )
     if isinstance(baseline, Tensor):
         if baseline.shape != states.shape[-1:]:
             raise CaptureError(

@@ -1,5 +1,6 @@
 """What a decomposition needs of a model that was opened, each refused in a sentence where it is missing."""
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,8 +23,15 @@ def refuse_long(opened: Opened, most: int, *, asked_by: str) -> None:
     """Refuse a sequence for which a decomposition of each pair of tokens would take too long.
 
     Raises:
-        CaptureError: If there are more tokens than `most`.
+        CaptureError: If there are more tokens than `most`, or that is no number.
     """
+    if isinstance(most, bool) or not isinstance(most, int | np.integer) or most < 1:
+        raise CaptureError(
+            asked_by,
+            expected="`max_tokens` as a whole number, 1 or more",
+            got=repr(most),
+            next_step="Leave it out for the usual limit",
+        )
     tokens = opened.record.sizes["token"]
     if tokens > most:
         raise CaptureError(
