@@ -37,6 +37,7 @@ class Pair:
         b: Values with the same seeds; a difference is a − b.
         words: What the two sides are called.
         where: What both have in common, in words.
+        strategies: How [CLS] begins on the two sides.
         metric: What the values are.
         test: `difference` or `equivalence`.
         margin: Largest difference that does not matter, in the unit of the values; None if not declared.
@@ -48,6 +49,7 @@ class Pair:
     b: xr.DataArray
     words: tuple[str, str] = ("a", "b")
     where: str = ""
+    strategies: tuple[str, str] = ("", "")
     metric: str = "accuracy"
     test: str = DIFFERENCE
     margin: float | None = None
@@ -139,6 +141,7 @@ def pairs_of(results: StudyResults) -> list[Pair]:
                 b=b.values(told["metric"]),
                 words=(a.words(differing), b.words(differing)),
                 where=a.words(a.labels.keys() - differing),
+                strategies=(a.strategy, b.strategy),
                 metric=told["metric"],
                 test=told["test"],
                 margin=told.get("margin"),

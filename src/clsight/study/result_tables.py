@@ -9,6 +9,7 @@ import xarray as xr
 from clsight.statistics import bootstrap
 from clsight.study.answer_sentences import sentence
 from clsight.study.answers import late_answers, primary_answers
+from clsight.study.contrasts import counterpart
 from clsight.study.results import ArmResults, StudyResults
 
 
@@ -25,7 +26,7 @@ def result_lines(results: StudyResults, *, metric: str = "accuracy", width: int 
     """
     results.check_metric(metric)
     yield f"{results.name}: {results.question}" if results.question else results.name
-    yield from textwrap.wrap(_progress(results), width)
+    yield from textwrap.wrap(progress_sentence(results), width)
     primaries, late = primary_answers(results), late_answers(results)
     if primaries:
         yield ""
@@ -40,7 +41,7 @@ def result_lines(results: StudyResults, *, metric: str = "accuracy", width: int 
     for block in dict.fromkeys(arm.block for arm in results.arms):
         yield ""
         arms = [arm for arm in results.arms if arm.block == block]
-        yield from _aligned(_rows(block, arms, metric))
+        yield from _aligned(_rows(results, arms, metric))
     yield ""
     yield from textwrap.wrap(
         "Intervals are 95 % bootstrap intervals over seeds. Differences are paired by seed, exploratory, "
@@ -50,7 +51,7 @@ def result_lines(results: StudyResults, *, metric: str = "accuracy", width: int 
     )
 
 
-def _progress(results: StudyResults) -> str:
+def progress_sentence(results: StudyResults) -> str:
     """Return how many runs there are, and what became of the others."""
     total = sum(len(arm.seeds) for arm in results.arms)
     there = sum(len(arm.runs) for arm in results.arms)
@@ -62,14 +63,14 @@ def _progress(results: StudyResults) -> str:
     return f"{told} First error: {errors[0]}" if errors else told
 
 
-def _rows(block: str, arms: Sequence[ArmResults], metric: str) -> Iterator[tuple[str, ...]]:
+def _rows(results: StudyResults, arms: Sequence[ArmResults], metric: str) -> Iterator[tuple[str, ...]]:
     """Yield the header of a block's table and a row per arm."""
     reference = arms[0].labels.get("strategy")
     to_reference = (f"to {reference}", "interval") if reference else ()
-    yield (block, "runs", "diverged", "rate", metric.replace("_", " "), "interval", *to_reference)
+    yield (arms[0].block, "runs", "diverged", "rate", metric.replace("_", " "), "interval", *to_reference)
     for arm in arms:
         values = arm.values(metric)
-        other = _counterpart(arm, arms) if reference else None
+        other = counterpart(arm, results)
         compared = _difference(arm, other, metric) if other else ("", "")
         yield (
             arm.words() or "all runs",
@@ -79,13 +80,6 @@ def _rows(block: str, arms: Sequence[ArmResults], metric: str) -> Iterator[tuple
             *_with_interval(bootstrap(values, over="seed", skipna=True), sign=""),
             *(compared if reference else ()),
         )
-
-
-def _counterpart(arm: ArmResults, arms: Sequence[ArmResults]) -> ArmResults | None:
-    """Return the arm that differs from this one by having the first strategy; None for itself."""
-    wanted = {**arm.labels, "strategy": arms[0].labels["strategy"]}
-    found = [other for other in arms if other.labels == wanted and other is not arm]
-    return found[0] if found and found[0].seeds == arm.seeds else None
 
 
 def _difference(arm: ArmResults, other: ArmResults, metric: str) -> tuple[str, str]:

@@ -40,19 +40,23 @@ class ArmResults:
         """How many runs diverged."""
         return sum(run.diverged for run in self.runs.values())
 
+    @property
+    def strategy(self) -> str:
+        """How [CLS] begins, whatever the study calls it."""
+        return str(self.settings.get("strategy", self.labels.get("strategy", "")))
+
+    @property
+    def strategy_label(self) -> str:
+        """What the study calls the strategy; all runs where it varies none."""
+        return str(self.labels.get("strategy", "all runs"))
+
     def words(self, names: Collection[str] | None = None) -> str:
         """Return labels in words, the strategy first.
 
         Args:
             names: Which; None for all.
         """
-        kept = [name for name in self.labels if names is None or name in names]
-        order = sorted(kept, key=lambda name: name != "strategy")
-        told = (
-            str(self.labels[name]) if name == "strategy" else f"{name} {_word(self.labels[name])}"
-            for name in order
-        )
-        return ", ".join(told)
+        return setting_words({n: value for n, value in self.labels.items() if names is None or n in names})
 
     def values(self, metric: str) -> xr.DataArray:
         """Return a number per seed; NaN where it is undefined, and of runs that are not there.
@@ -80,6 +84,7 @@ class StudyResults:
         level: Of its tests.
         arms: In the order of the study file.
         primaries: The declared comparisons, as plain values.
+        study_file: Lines of the file that asked for it, every default included.
     """
 
     name: str
@@ -87,6 +92,7 @@ class StudyResults:
     level: float
     arms: tuple[ArmResults, ...]
     primaries: tuple[Mapping[str, Any], ...]
+    study_file: tuple[str, ...] = ()
 
     def arm(self, block: str, labels: Mapping[str, Any]) -> ArmResults:
         """Return the arm of a block with these labels."""
@@ -115,7 +121,20 @@ def results_of(store: Store) -> StudyResults:
         level=plan["level"],
         arms=arms,
         primaries=tuple(plan["primaries"]),
+        study_file=tuple(plan["study_file"]),
     )
+
+
+def setting_words(labels: Mapping[str, Any]) -> str:
+    """Return settings by name in words, the strategy first."""
+    order = sorted(labels, key=lambda name: name != "strategy")
+    told = (str(labels[n]) if n == "strategy" else f"{n} {setting_word(labels[n])}" for n in order)
+    return ", ".join(told)
+
+
+def setting_word(value: Any) -> str:
+    """Return the value of a setting as it is told."""
+    return {True: "on", False: "off"}[value] if isinstance(value, bool) else str(value)
 
 
 def _arm(store: Store, told: Mapping[str, Any]) -> ArmResults:
@@ -138,7 +157,3 @@ def _value(run: StoredRun | None, metric: str) -> float:
         return math.nan
     value = run.outcome.get(metric, math.nan)
     return value if math.isfinite(value) else math.nan
-
-
-def _word(value: Any) -> str:
-    return {True: "on", False: "off"}[value] if isinstance(value, bool) else str(value)
