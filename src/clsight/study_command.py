@@ -1,4 +1,4 @@
-"""The commands of the laboratory: `clsight study run` and `clsight study show`."""
+"""The commands of the laboratory: `clsight study run`, `show` and `report`."""
 
 import os
 import shutil
@@ -112,6 +112,35 @@ def show(folder: Path, metric: str) -> None:
     from clsight.study.store import Store
 
     _show(Store(folder), metric)
+
+
+@study_group.command()
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.option(
+    "--out",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="The page to write; by default DIR/report.html. The others take its name with .json and .csv.",
+)
+@click.option(
+    "--metric",
+    metavar="NAME",
+    default="accuracy",
+    show_default=True,
+    help="What is compared outside the declared comparisons.",
+)
+def report(folder: Path, out: Path | None, metric: str) -> None:
+    """Write the report of a study: a page, its numbers, and its runs.
+
+    DIR is the folder of a study, finished or not. The page is one HTML file that needs no network: the
+    questions, each with its answer, intervals, curves and maps, and how it was made. Beside it stand all
+    numbers as JSON, and a row per run as CSV.
+    """
+    from clsight.reporting import write_study_report
+    from clsight.study.store import Store
+
+    for file in write_study_report(Store(folder), out or folder / "report.html", metric=metric):
+        _echo(f"Wrote {file} ({file.stat().st_size / 1e3:.0f} kB).")
 
 
 def _engine(*, engine: str, workers: int | None, address: str | None, gpus: float) -> Any:
