@@ -39,6 +39,7 @@ ZONES = {
     "torch": _MODELS | _LOADING | {"hooks", "doctor", "interventions", "faithfulness", "study", "tracking"},
     "torchvision": set[str](),
     "transformers": _LOADING,
+    "tensorboard": {"tracking"},
     "timm": _LOADING,
     "open_clip": _LOADING,
     "captum": {"interventions"},

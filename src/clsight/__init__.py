@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         records,
         statistics,
         study,
+        tracking,
     )
     from clsight.doctor import Finding, Findings, diagnose
     from clsight.errors import (
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
         RecordError,
         StatisticsError,
         StudyError,
+        TrackingError,
     )
     from clsight.hooks import Recorder, capture, capture_batches
     from clsight.loading import ClsVector, Examples, Prepared, Subject, load, sample_models_dir, subject_of
@@ -57,6 +59,7 @@ __all__ = [
     "StatisticsError",
     "StudyError",
     "Subject",
+    "TrackingError",
     "__version__",
     "analysis",
     "capture",
@@ -81,6 +84,7 @@ __all__ = [
     "statistics",
     "study",
     "subject_of",
+    "tracking",
 ]
 
 _HOMES = {
@@ -94,6 +98,7 @@ _HOMES = {
         "RecordError",
         "StatisticsError",
         "StudyError",
+        "TrackingError",
     ),
     "clsight.hooks": ("Recorder", "capture", "capture_batches"),
     "clsight.loading": (

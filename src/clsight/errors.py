@@ -4,6 +4,7 @@
     ├── CaptureError      the forward pass cannot be captured, or its map would be wrong
     ├── CheckpointError   a model folder or file cannot be loaded
     ├── RecordError       a record is missing, foreign, or lacks what a function needs
+    ├── TrackingError     a training cannot be tracked as asked
     ├── StatisticsError   a statistic cannot be computed from these values or settings
     ├── FigureError       a figure cannot be drawn from what was given
     └── AppError          the dashboard cannot start or show a view
@@ -54,6 +55,10 @@ class StatisticsError(ClsightError):
 
 class StudyError(ClsightError):
     """A study, or a run of it, cannot be read, run or reported."""
+
+
+class TrackingError(ClsightError):
+    """A training cannot be tracked as asked."""
 
 
 class FigureError(ClsightError):

@@ -11,7 +11,7 @@ from torch import nn
 from clsight.hooks.calls import Inputs, LogitsOf
 from clsight.hooks.forward import ClsIndex
 from clsight.hooks.gradient import Target
-from clsight.hooks.model_call import mode_of, model_call
+from clsight.hooks.model_call import ModelCall, mode_of, model_call
 from clsight.hooks.recorder import Recorder, TokenMask
 
 if TYPE_CHECKING:
@@ -64,6 +64,22 @@ def capture(
         True
     """
     call = model_call(module_or_subject, inputs, cls_index=cls_index, token_mask=token_mask, within=within)
+    return record_of(call, keep=keep, output=output, target=target, eval_mode=eval_mode)
+
+
+def record_of(
+    call: ModelCall,
+    *,
+    keep: str | Iterable[str] = "vectors",
+    output: LogitsOf = None,
+    target: Target | None = None,
+    eval_mode: bool = True,
+) -> xr.Dataset:
+    """Return the record of one call that is ready to run; the options are those of `capture`.
+
+    Raises:
+        CaptureError: As `capture`.
+    """
     logits = call.output if output is None else output
     recorder = Recorder(call.module, keep=keep, output=logits, target=target, **call.recording)
     gradients = torch.set_grad_enabled(recorder.needs_gradients)

@@ -1,0 +1,28 @@
+"""Watch any training: what [CLS] sees every so many steps, in a record that opens while it goes on.
+
+Only `Tracker` needs torch: a training record opens on a machine without it.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from clsight.tracking.training_folder import open_training
+
+if TYPE_CHECKING:
+    from clsight.tracking.tracker import Tracker, TrackingWarning
+
+__all__ = ["Tracker", "TrackingWarning", "open_training"]
+
+_HOMES = {
+    "Tracker": "tracker",
+    "TrackingWarning": "tracker",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what needs torch on first use (PEP 562)."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
