@@ -38,7 +38,9 @@ _MODELS, _LOADING = STAGES[2], STAGES[3]
 ZONES = {
     "torch": _MODELS | _LOADING | {"hooks", "doctor", "interventions", "faithfulness", "study", "tracking"},
     "torchvision": set[str](),
-    "transformers": _LOADING,
+    "transformers": _LOADING | {"tracking"},
+    "lightning": {"tracking"},
+    "pytorch_lightning": {"tracking"},
     "tensorboard": {"tracking"},
     "timm": _LOADING,
     "open_clip": _LOADING,
