@@ -24,7 +24,7 @@ STAGES = (
     {"hooks"},
     {"analysis", "statistics"},
     {"doctor", "interventions", "faithfulness"},
-    {"study", "tracking"},
+    {"study", "tracking", "changes"},
     {"summary", "figures"},
     {"reporting"},
     {"clsight_app"},

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from clsight import (
         analysis,
+        changes,
         cls_token,
         doctor,
         errors,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
         study,
         tracking,
     )
+    from clsight.changes import Changes, compare
     from clsight.doctor import Finding, Findings, diagnose
     from clsight.errors import (
         AppError,
@@ -46,6 +48,7 @@ __version__ = "0.1.0"
 __all__ = [
     "AppError",
     "CaptureError",
+    "Changes",
     "CheckpointError",
     "ClsVector",
     "ClsightError",
@@ -64,7 +67,9 @@ __all__ = [
     "analysis",
     "capture",
     "capture_batches",
+    "changes",
     "cls_token",
+    "compare",
     "concat",
     "diagnose",
     "doctor",
@@ -88,6 +93,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "clsight.changes": ("Changes", "compare"),
     "clsight.doctor": ("Finding", "Findings", "diagnose"),
     "clsight.errors": (
         "AppError",

@@ -1,4 +1,4 @@
-"""The terminal commands: `clsight app`, `clsight capture`, `clsight doctor`, `clsight show`, `clsight study`.
+"""The terminal commands: `clsight app`, `capture`, `compare`, `doctor`, `show` and `study`.
 
 Each command imports what it needs when it runs, so that `clsight --help` answers at once. A problem that
 clsight knows ends in one sentence on stderr and exit code 2.
@@ -27,9 +27,11 @@ Examples:
   clsight doctor digits-learned                         Ask whether its maps can be trusted.
   clsight capture digits-learned --out digits.zarr.zip  Save what [CLS] saw.
   clsight show digits.zarr.zip                          Summarize it.
+  clsight compare digits-learned digits-zeros           Tell what differs between two models.
 """
 _INPUT = click.option(
     "--input",
+    "--inputs",
     "raw",
     metavar="INPUT",
     multiple=True,
@@ -174,6 +176,27 @@ def doctor(
     width = min(shutil.get_terminal_size().columns, 100)
     click.echo(findings.to_json() if as_json else "\n".join(findings.lines(width=width, every=every)))
     click.get_current_context().exit(1 if findings.errors else 0)
+
+
+@main.command()
+@click.argument("before", metavar="A")
+@click.argument("after", metavar="B")
+@_INPUT
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+@loading_options
+def compare(before: str, after: str, raw: tuple[str, ...], *, as_json: bool, loading: dict[str, Any]) -> None:
+    """Tell what changed between two checkpoints.
+
+    Runs the models A and B, such as one before and after fine-tuning, on the same inputs: INPUT, or the
+    examples of A, else those of B. Tells for each layer and head how far what [CLS] attends to moved, and
+    which head does now what it did; and whether the answers are the same.
+    """
+    import clsight
+
+    first, second = (load_subject(_model_path(model), loading) for model in (before, after))
+    changes = clsight.compare(first, second, given_input(first, raw) if raw else None)
+    width = min(shutil.get_terminal_size().columns, 100)
+    click.echo(changes.to_json() if as_json else "\n".join(changes.lines(width=width)))
 
 
 @main.command()
